@@ -1,0 +1,1 @@
+"""Measured figures, printed with the machine they came from."""

@@ -1,0 +1,1 @@
+"""The truth: where events and call records are kept."""
