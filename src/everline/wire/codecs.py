@@ -1,0 +1,38 @@
+"""The codecs an SDP body offers, in one pass: what the hot path needs of SDP."""
+
+import re
+from functools import lru_cache
+from typing import Final
+
+# RFC 3551 section 6, tables 4 and 5: payload types that need no rtpmap.
+STATIC_PAYLOAD_TYPES: Final = {
+    0: "PCMU/8000", 3: "GSM/8000", 4: "G723/8000", 5: "DVI4/8000", 6: "DVI4/16000", 7: "LPC/8000", 8: "PCMA/8000",
+    9: "G722/8000", 10: "L16/44100", 11: "L16/44100", 12: "QCELP/8000", 13: "CN/8000", 14: "MPA/90000",
+    15: "G728/8000", 16: "DVI4/11025", 17: "DVI4/22050", 18: "G729/8000", 25: "CelB/90000", 26: "JPEG/90000",
+    28: "nv/90000", 31: "H261/90000", 32: "MPV/90000", 33: "MP2T/90000", 34: "H263/90000",
+}  # fmt: skip
+
+MAX_CODECS: Final = 32
+_LINES: Final = re.compile(r"\n(?:m=\w+ \d+[/\d]* RTP/\S+((?: \d{1,3})+)|a=rtpmap:(\d{1,3}) ([\w.+\-]+/\d+))")
+
+
+def offered_codecs(sdp: str) -> tuple[str, ...]:
+    """
+    Codecs of an SDP body as "name/clock rate", in the order of its media lines, each once.
+
+    Source: RFC 8866 sections 5.14 (m=) and 6.6 (rtpmap), RFC 3551 section 6 (static types).
+    """
+    return _codecs(tuple(_LINES.findall(sdp)[: MAX_CODECS * 2]))
+
+
+@lru_cache(maxsize=4096)
+def _codecs(lines: tuple[tuple[str, str, str], ...]) -> tuple[str, ...]:
+    """The lines repeat from call to call (ports and session ids are not in them), so they are read once."""
+    names = {int(number): name for _, number, name in lines if number}
+    found: dict[str, None] = {}
+    for payload_types, _, _ in lines:
+        for number in map(int, payload_types.split()):
+            name = names.get(number) or STATIC_PAYLOAD_TYPES.get(number)
+            if name:
+                found[name] = None
+    return tuple(found)[:MAX_CODECS]
