@@ -108,31 +108,32 @@ def decode_batch(datagrams: Iterable[Datagram], rules: DecodeRules) -> Decoded:
     for datagram in datagrams:
         try:
             packet = _packet_of(datagram, rules)
-            row = _sip_row(packet, datagram, rules) if packet.protocol == SIP else _quality_row(packet, datagram, rules)
+            row = (_sip_row if packet[7] == SIP else _quality_row)(packet, datagram, rules)
         except (HepDecodeError, SipDecodeError, RtcpDecodeError, RejectedError) as fault:
             rejected[fault.reason] += 1
             continue
         rows.append(row)
-        clamped += row[1] != packet.captured_us
+        clamped += row[1] != packet[0]
     return Decoded(EventBatch.of(rows), rejected, clamped)
 
 
-def event_key(packet: HepPacket) -> int:
+def event_key(captured_us: int, src_ip: str, src_port: int, dst_ip: str, dst_port: int, payload: bytes) -> int:
     """64-bit hash of capture time (as sent), addresses and payload: the same datagram has the same key everywhere."""
-    addresses = _address_hash(packet[2], packet[3], packet[4], packet[5])
-    return xxh3_64_intdigest(packet[6], (addresses + packet[0]) & _MASK)
+    return xxh3_64_intdigest(payload, (_address_hash(src_ip, src_port, dst_ip, dst_port) + captured_us) & _MASK)
 
 
 def _sip_row(packet: HepPacket, datagram: Datagram, rules: DecodeRules) -> tuple[Any, ...]:
-    payload = packet[6]
-    message = _parse(payload)
-    sender, recipient = message[4], message[5]
+    (captured_us, ip_proto, src_ip, src_port, dst_ip, dst_port, payload, _,
+     capture_id, correlation_id, _, node_name, _, _) = packet  # fmt: skip
+    method, status, call_id, cseq, sender, recipient, user_agent, cause, sdp = _parse(payload)
+    received_us = datagram[1]
     return (
-        message[2], _captured_us(packet[0], datagram[1], rules), event_key(packet), datagram[1], SIP, packet[1],
-        packet[2], packet[3], packet[4], packet[5], message[0], message[1], message[3],
-        sender[0], sender[1], sender[2], recipient[0], recipient[1], recipient[2],
-        message[6], ",".join(offered_codecs(message[8])) if message[8] else "", message[7],
-        _agent(packet[11], packet[8]), _text(packet[9]) if packet[9] else "", rules.node, payload,
+        call_id, _captured_us(captured_us, received_us, rules),
+        event_key(captured_us, src_ip, src_port, dst_ip, dst_port, payload),
+        received_us, SIP, ip_proto,
+        src_ip, src_port, dst_ip, dst_port, method, status, cseq, *sender, *recipient,
+        user_agent, offered_codecs(sdp) if sdp else "", cause,
+        _agent(node_name, capture_id), _text(correlation_id) if correlation_id else "", rules.node, payload,
     )  # fmt: skip
 
 
@@ -146,7 +147,7 @@ def _quality_row(packet: HepPacket, datagram: Datagram, rules: DecodeRules) -> t
     decode_rtcp(packet.payload)
     captured_us = _captured_us(packet.captured_us, datagram.received_us, rules)
     return (
-        call_id, captured_us, event_key(packet), datagram.received_us, RTCP, packet.ip_proto,
+        call_id, captured_us, event_key(*packet[:1], *packet[2:7]), datagram.received_us, RTCP, packet.ip_proto,
         packet.src_ip, packet.src_port, packet.dst_ip, packet.dst_port, "RTCP", 0, 0,
         "", "", "", "", "", "", "", "", 0,
         _agent(packet.node_name, packet.capture_id), call_id, rules.node, packet.payload,
@@ -205,7 +206,7 @@ def _captured_us(captured_us: int, received_us: int, rules: DecodeRules) -> int:
 
 @lru_cache(maxsize=16_384)
 def _address_hash(src_ip: str, src_port: int, dst_ip: str, dst_port: int) -> int:
-    return int(xxh3_64_intdigest(f"{src_ip} {src_port} {dst_ip} {dst_port}"))
+    return int(xxh3_64_intdigest(f"{src_ip} {src_port} {dst_ip} {dst_port}".encode()))
 
 
 @lru_cache(maxsize=4096)

@@ -16,9 +16,9 @@ MAX_CODECS: Final = 32
 _LINES: Final = re.compile(r"\n(?:m=\w+ \d+[/\d]* RTP/\S+((?: \d{1,3})+)|a=rtpmap:(\d{1,3}) ([\w.+\-]+/\d+))")
 
 
-def offered_codecs(sdp: str) -> tuple[str, ...]:
+def offered_codecs(sdp: str) -> str:
     """
-    Codecs of an SDP body as "name/clock rate", in the order of its media lines, each once.
+    Codecs of an SDP body as "name/clock rate", comma separated, in the order of its media lines, each once.
 
     Source: RFC 8866 sections 5.14 (m=) and 6.6 (rtpmap), RFC 3551 section 6 (static types).
     """
@@ -26,7 +26,7 @@ def offered_codecs(sdp: str) -> tuple[str, ...]:
 
 
 @lru_cache(maxsize=4096)
-def _codecs(lines: tuple[tuple[str, str, str], ...]) -> tuple[str, ...]:
+def _codecs(lines: tuple[tuple[str, str, str], ...]) -> str:
     """The lines repeat from call to call (ports and session ids are not in them), so they are read once."""
     names = {int(number): name for _, number, name in lines if number}
     found: dict[str, None] = {}
@@ -35,4 +35,4 @@ def _codecs(lines: tuple[tuple[str, str, str], ...]) -> tuple[str, ...]:
             name = names.get(number) or STATIC_PAYLOAD_TYPES.get(number)
             if name:
                 found[name] = None
-    return tuple(found)[:MAX_CODECS]
+    return ",".join(tuple(found)[:MAX_CODECS])

@@ -102,7 +102,8 @@ def looks_like_hep(data: bytes) -> bool:
 # --- version 3 ---------------------------------------------------------------------------------------------------
 
 # Nearly all agents send these ten chunks first, in one of two orders (IPv4): Kamailio, heplify and OpenSIPS put the
-# addresses third, Asterisk, FreeSWITCH, captagent and rtpengine last. One match checks the order, one unpack reads it.
+# addresses third, Asterisk, FreeSWITCH, captagent and rtpengine last. One match checks the order, one unpack reads it,
+# and the vendor, type and length of the chunk behind them.
 _CHUNK: Final = {
     1: (b"\x00\x00\x00\x01\x00\x07", "B"), 2: (b"\x00\x00\x00\x02\x00\x07", "B"),
     3: (b"\x00\x00\x00\x03\x00\x0a", "4s"), 4: (b"\x00\x00\x00\x04\x00\x0a", "4s"),
@@ -115,33 +116,38 @@ _WIDTH: Final = {"B": b".", "H": b"..", "I": b"....", "4s": b"...."}
 
 def _layout(order: tuple[int, ...]) -> tuple[re.Pattern[bytes], Struct]:
     pattern = b"".join(re.escape(_CHUNK[kind][0]) + _WIDTH[_CHUNK[kind][1]] for kind in order)
-    return re.compile(b"HEP3.." + pattern, re.DOTALL), Struct(
-        ">4xH" + "".join("6x" + _CHUNK[kind][1] for kind in order)
-    )
+    values = "".join("6x" + _CHUNK[kind][1] for kind in order)
+    return re.compile(b"HEP3.." + pattern, re.DOTALL), Struct(f">4xH{values}IH")
 
 
 _ADDRESSES_EARLY, _READ_EARLY = _layout((1, 2, 3, 4, 7, 8, 9, 10, 11, 12))
 _ADDRESSES_LATE, _READ_LATE = _layout((1, 2, 7, 8, 9, 10, 11, 12, 3, 4))
 _Tail: TypeAlias = tuple[bytes, bytes, bytes, bytes, tuple[tuple[int, bytes], ...]]
-_HEAD_BYTES: Final = _READ_EARLY.size
+_HEAD_BYTES: Final = _READ_EARLY.size - 6
+_PAYLOAD_CHUNK: Final = 0x0000_000F
 _CHUNK_HEAD: Final = Struct(">HHH")
 _U16: Final = Struct(">H")
 _U32: Final = Struct(">I")
 
 
 def _decode_hep3(data: bytes) -> HepPacket:
-    if _ADDRESSES_EARLY.match(data):
-        size, _, ip_proto, src, dst, src_port, dst_port, sec, usec, protocol, capture_id = _READ_EARLY.unpack_from(data)
-    elif _ADDRESSES_LATE.match(data):
-        size, _, ip_proto, src_port, dst_port, sec, usec, protocol, capture_id, src, dst = _READ_LATE.unpack_from(data)
-    else:
-        return _decode_any_order(data)
+    try:
+        if _ADDRESSES_EARLY.match(data):
+            size, _, ip_proto, src, dst, src_port, dst_port, sec, usec, protocol, capture_id, next_chunk, next_size = (
+                _READ_EARLY.unpack_from(data)
+            )
+        elif _ADDRESSES_LATE.match(data):
+            size, _, ip_proto, src_port, dst_port, sec, usec, protocol, capture_id, src, dst, next_chunk, next_size = (
+                _READ_LATE.unpack_from(data)
+            )
+        else:
+            return _decode_any_order(data)
+    except error as fault:
+        raise HepDecodeError(HepFault.TRUNCATED, offset=len(data)) from fault
     if size > len(data):
         raise HepDecodeError(HepFault.TRUNCATED, offset=len(data))
     # The usual end: the payload is the only chunk left, and it ends where the packet ends.
-    if data[_HEAD_BYTES : _HEAD_BYTES + 4] == b"\x00\x00\x00\x0f" and (
-        _U16.unpack_from(data, _HEAD_BYTES + 4)[0] == size - _HEAD_BYTES
-    ):
+    if next_chunk == _PAYLOAD_CHUNK and _HEAD_BYTES + next_size == size and next_size >= 6:
         tail: _Tail = (data[_HEAD_BYTES + 6 : size], b"", b"", b"", ())
     else:
         tail = _read_tail(_chunks(data, _HEAD_BYTES, size))

@@ -6,9 +6,10 @@ Source: RFC 3261 sections 7 (messages, folding, compact forms) and 20 (header fi
 
 import json
 import re
+from collections.abc import Callable
 from enum import StrEnum
 from functools import lru_cache
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 from urllib.parse import unquote
 
 from everline.errors import EverlineError
@@ -17,6 +18,7 @@ MAX_CALL_ID: Final = 512
 """Longest Call-ID kept, in characters: it is a sort key of the store, and none seen in use comes near."""
 MAX_TEXT: Final = 256
 """Longest other text field kept, in characters; longer ones are cut. The payload has them whole."""
+MAX_BODY: Final = 65_535
 MAX_LINES: Final = 256
 """Header lines read; a message made of thousands of them costs no more than that."""
 MAX_CSEQ: Final = 0xFFFF_FFFF
@@ -75,7 +77,7 @@ _WANTED: Final = {
     "user-agent": "u", "server": "s", "reason": "r", "content-type": "c", "c": "c", "content-length": "l", "l": "l",
 }  # fmt: skip
 
-_FOLD: Final = re.compile(r"\r?\n[ \t]+")
+_FOLD: Final = re.compile(r"\n[ \t]+")
 _METHOD: Final = r"[A-Za-z0-9\-.!%*_+`'~]{1,32}"  # RFC 3261 section 25.1, and no method is longer.
 _REQUEST: Final = re.compile(rf"({_METHOD})[ \t]+[^ \t].*[ \t]SIP/2\.0[ \t]*\Z", re.IGNORECASE)
 _STATUS: Final = re.compile(r"SIP/2\.0[ \t]+([1-6]\d\d)(?:[ \t]|\Z)", re.IGNORECASE)
@@ -85,8 +87,13 @@ _TAG: Final = re.compile(r';[ \t]*tag[ \t]*=[ \t]*([^;,\s>"]+)', re.IGNORECASE)
 _Q850: Final = re.compile(r"Q\.850[ \t]*;[ \t]*cause[ \t]*=[ \t]*(\d{1,3})(?!\d)", re.IGNORECASE)
 _LENGTH: Final = re.compile(r"[ \t]*(\d{1,7})[ \t]*\Z")
 
+_NOBODY: Final = SipAddress("", "", "")
 _MEMO_CHARS: Final = 256
-"""Only values up to this length are remembered, so that the memory of the caches is bounded whatever is sent."""
+_MEMO_LINES: Final = 65_536
+_UNIQUE: Final = frozenset(
+    {"Via", "v", "Record-Route", "Route", "Contact", "m", "Authorization", "Proxy-Authorization"}
+)
+"""Headers that are not worth remembering: they are not read, and differ from message to message."""
 
 
 def parse_sip(payload: bytes) -> SipMessage:
@@ -97,46 +104,54 @@ def parse_sip(payload: bytes) -> SipMessage:
         SipDecodeError: It is not SIP, or has no usable Call-ID or CSeq.
     """
     try:
-        text = str(payload, "utf-8")
+        lines = str(payload, "utf-8").split("\r\n", MAX_LINES)
     except UnicodeDecodeError:
-        text = _odd_text(payload)
-    head, blank, body = text.partition("\r\n\r\n")
-    if not blank:
-        head, blank, body = text.partition("\n\n")
-    if "\n " in head or "\n\t" in head:
-        head = _FOLD.sub(" ", head)
-    lines = head.split("\r\n", MAX_LINES)
-    if len(lines) == 1 or not lines[0] or "\n" in lines[0]:
-        lines = head.replace("\r\n", "\n").lstrip("\n").split("\n", MAX_LINES)
-    method, status = _start_line(lines[0])
-    found = _header_fields(lines)
-    call_id = found.get("i", "").strip()
+        lines = _odd_lines(payload)
+    try:
+        (method, status), found = _start_line(lines[0]), _header_fields(lines)
+    except _OddLinesError:
+        (method, status), found = _read_odd(payload)
+    call_id = found.get("i")
     if not call_id:
         raise SipDecodeError(SipFault.NO_CALL_ID)
     if len(call_id) > MAX_CALL_ID:
         raise SipDecodeError(SipFault.CALL_ID_TOO_LONG)
-    cseq, cseq_method = _cseq(found.get("q", ""))
+    cseq = found.get("q")
+    if cseq is None:
+        raise SipDecodeError(SipFault.BAD_CSEQ)
     return _message(SipMessage, (
-        cseq_method if status else method,
+        cseq[1] if status else method,
         status,
         call_id,
-        cseq,
-        parse_address(found.get("f", "")),
-        parse_address(found.get("t", "")),
-        (found.get("u") or found.get("s") or "").strip()[:MAX_TEXT],
-        q850_cause(found["r"]) if "r" in found else 0,
-        _sdp_text(body, found) if body and "c" in found else "",
+        cseq[0],
+        found.get("f", _NOBODY),
+        found.get("t", _NOBODY),
+        found.get("u") or found.get("s", ""),
+        found.get("r", 0),
+        _sdp_text(payload, found) if "c" in found else "",
     ))  # fmt: skip
 
 
-def _odd_text(payload: bytes) -> str:
-    """The text of a message that is not all UTF-8: often only its body is not (ISUP, octets)."""
-    head, blank, body = payload.partition(b"\r\n\r\n")
+class _OddLinesError(Exception):
+    """The lines are folded, or end in LF alone: they must be split with more care."""
+
+
+def _read_odd(payload: bytes) -> tuple[tuple[str, int], dict[str, Any]]:
+    lines = _odd_lines(payload)
+    try:
+        return _start_line(lines[0]), _header_fields(lines)
+    except _OddLinesError:
+        raise SipDecodeError(SipFault.NOT_SIP) from None
+
+
+def _odd_lines(payload: bytes) -> list[str]:
+    """The header lines of a message with folded lines, LF line ends, leading line ends or bytes that are not UTF-8."""
+    head = payload.lstrip(b"\r\n")[:MAX_BODY].replace(b"\r\n", b"\n").partition(b"\n\n")[0]
     try:
         text = str(head, "utf-8")
     except UnicodeDecodeError:
         text = str(head, "latin-1")
-    return text + str(blank + body, "latin-1")
+    return _FOLD.sub(" ", text).split("\n", MAX_LINES)
 
 
 def unwrap_json(payload: bytes) -> bytes | None:
@@ -149,11 +164,6 @@ def unwrap_json(payload: bytes) -> bytes | None:
     return inner.encode("utf-8", "surrogatepass") if isinstance(inner, str) else None
 
 
-def parse_address(value: str) -> SipAddress:
-    """The parts of a From or To value (RFC 3261 section 20.10 and 20.20) that are usable; empty ones elsewhere."""
-    return _remembered_address(value) if len(value) <= _MEMO_CHARS else _read_address(value)
-
-
 def q850_cause(reason: str) -> int:
     """Q.850 cause of a Reason value (RFC 3326 section 2), 0 when it names none."""
     found = _Q850.search(reason[:MAX_TEXT])
@@ -163,32 +173,45 @@ def q850_cause(reason: str) -> int:
 _message = tuple.__new__  # Half the cost of the constructor, on the hottest path there is.
 
 
-def _header_fields(lines: list[str]) -> dict[str, str]:
-    """The header fields that we want, by their letter; of one that repeats, the first."""
-    found: dict[str, str] = {}
-    known = _KNOWN_NAMES
+def _header_fields(lines: list[str]) -> dict[str, Any]:  # each letter has a type of its own, see _VALUE
+    """The header fields that we want, read, by their letter; of one that repeats, the first."""
+    found: dict[str, Any] = {}
+    remembered = _REMEMBERED.get
     for line in lines:
-        name, _, value = line.partition(":")
-        letter = known.get(name)
-        if letter is None:
-            letter = _letter_of(name)
-        if letter and letter not in found:
-            found[letter] = value
+        field = remembered(line)
+        if field is None:
+            if not line:
+                break
+            field = _read_field(line)
+        if field:
+            letter, value = field
+            if letter not in found:
+                found[letter] = value
     return found
 
 
-_KNOWN_NAMES: Final[dict[str, str]] = {}
+_REMEMBERED: Final[dict[str, tuple[str, Any] | tuple[()]]] = {}
+"""Header lines that were read before: most repeat within a call and across its hops. Bounded, see `_read_field`."""
 
 
-def _letter_of(name: str) -> str:
-    """The letter of a header name in any spelling, "" for one that is not wanted; short ones are remembered."""
-    letter = _WANTED.get(name.strip().lower(), "")
-    if len(name) <= 32 and len(_KNOWN_NAMES) < 4096:
-        _KNOWN_NAMES[name] = letter
-    return letter
+def _read_field(line: str) -> tuple[str, Any] | tuple[()]:
+    """Letter and value of a header line; nothing for one that is not wanted or has no usable value."""
+    if "\n" in line or line[0] in " \t":
+        raise _OddLinesError
+    name, _, value = line.partition(":")
+    letter = _WANTED.get(name) or _WANTED.get(name.strip().lower(), "")
+    read = _VALUE[letter](value) if letter else None
+    field = () if read is None else (letter, read)
+    if name not in _UNIQUE and len(line) <= _MEMO_CHARS:
+        if len(_REMEMBERED) >= _MEMO_LINES:
+            _REMEMBERED.clear()
+        _REMEMBERED[line] = field
+    return field
 
 
 def _start_line(line: str) -> tuple[str, int]:
+    if not line or "\n" in line:
+        raise _OddLinesError
     return _remembered_start(line) if len(line) <= _MEMO_CHARS else _read_start(line)
 
 
@@ -203,18 +226,15 @@ def _read_start(line: str) -> tuple[str, int]:
     raise SipDecodeError(SipFault.NOT_SIP)
 
 
-def _cseq(value: str) -> tuple[int, str]:
-    return _remembered_cseq(value) if len(value) <= _MEMO_CHARS else _read_cseq(value)
-
-
-def _read_cseq(value: str) -> tuple[int, str]:
+def _read_cseq(value: str) -> tuple[int, str] | None:
     found = _CSEQ.match(value)
     if found is None or int(found[1]) > MAX_CSEQ:
-        raise SipDecodeError(SipFault.BAD_CSEQ)
+        return None
     return int(found[1]), found[2].upper()
 
 
-def _read_address(value: str) -> SipAddress:
+def parse_address(value: str) -> SipAddress:
+    """The parts of a From or To value (RFC 3261 sections 20.20 and 20.39) that are usable; empty ones elsewhere."""
     quoted = _QUOTED.match(value)
     if quoted:
         value = value[quoted.end() :]
@@ -244,15 +264,30 @@ def _read_uri(uri: str) -> tuple[str, str]:
     return (unquote(user) if "%" in user else user)[:MAX_TEXT], host.strip().lower()[:MAX_TEXT]
 
 
-def _sdp_text(body: str, found: dict[str, str]) -> str:
-    kind = found["c"].lower()
+def _sdp_text(payload: bytes, found: dict[str, Any]) -> str:
+    """The body, from the end of the line before it, as text: all that we read of it is ASCII (RFC 8866 section 5)."""
+    kind = found["c"]
     if "sdp" not in kind and "multipart" not in kind:
         return ""
-    length = _LENGTH.match(found.get("l", ""))
-    return body[: int(length[1])] if length else body
+    start = payload.find(b"\r\n\r\n") + 3
+    if start < 3:
+        start = payload.find(b"\n\n") + 1
+    return str(payload[start : start + 1 + found.get("l", MAX_BODY)], "latin-1")
 
 
-# Header lines repeat within a call and across its hops: most are read once and remembered.
+def _read_text(value: str) -> str:
+    return value.strip()[:MAX_TEXT]
+
+
+def _read_length(value: str) -> int | None:
+    found = _LENGTH.match(value)
+    return int(found[1]) if found else None
+
+
+_VALUE: Final[dict[str, Callable[[str], Any]]] = {
+    "i": str.strip, "f": parse_address, "t": parse_address, "q": _read_cseq, "u": _read_text, "s": _read_text,
+    "r": q850_cause, "c": str.lower, "l": _read_length,
+}  # fmt: skip
+"""How the value of each wanted header is read; None where it is of no use."""
+
 _remembered_start = lru_cache(maxsize=4096)(_read_start)
-_remembered_cseq = lru_cache(maxsize=4096)(_read_cseq)
-_remembered_address = lru_cache(maxsize=16_384)(_read_address)
