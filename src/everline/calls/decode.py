@@ -147,7 +147,7 @@ def _quality_row(packet: HepPacket, datagram: Datagram, rules: DecodeRules) -> t
     decode_rtcp(packet.payload)
     captured_us = _captured_us(packet.captured_us, datagram.received_us, rules)
     return (
-        call_id, captured_us, event_key(*packet[:1], *packet[2:7]), datagram.received_us, RTCP, packet.ip_proto,
+        call_id, captured_us, event_key(packet[0], packet[2], packet[3], packet[4], packet[5], packet[6]), datagram.received_us, RTCP, packet.ip_proto,
         packet.src_ip, packet.src_port, packet.dst_ip, packet.dst_port, "RTCP", 0, 0,
         "", "", "", "", "", "", "", "", 0,
         _agent(packet.node_name, packet.capture_id), call_id, rules.node, packet.payload,

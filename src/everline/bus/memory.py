@@ -1,0 +1,161 @@
+"""The bus of a single process: live calls merged in memory, their transitions in a bounded stream."""
+
+import asyncio
+from collections import deque
+from dataclasses import dataclass, field
+from heapq import nlargest
+from typing import Any, Final
+from uuid import uuid4
+
+from xxhash import xxh3_64_hexdigest
+
+from everline.bus.transition import ANSWER, CREATE, HANGUP, RINGING, Transition
+from everline.calls.event import EventBatch
+from everline.calls.facts import NOTHING, absorb, freeze, index_of, is_call_event
+from everline.calls.record import CallRecord, State, is_challenge, record_of
+
+LINGER_US: Final = 120 * 1_000_000
+"""How long an ended call stays known: late and repeated messages of it must not look like a new call."""
+STRAY_US: Final = 32 * 1_000_000
+"""How long messages without an INVITE stay known: no SIP transaction lasts longer (RFC 3261 s.17: timers B, F)."""
+SWEEP_EVERY_US: Final = 5 * 1_000_000
+
+
+@dataclass(slots=True)
+class _LiveCall:
+    """One call as far as it is known here, and which of its steps were told."""
+
+    values: list[Any] = field(default_factory=lambda: list(NOTHING))
+    touched_us: int = 0
+    told: set[str] = field(default_factory=set)
+    progress: tuple[Any, ...] = ()
+    record: CallRecord | None = None
+
+
+class MemoryBus:
+    """
+    Live state and its transitions, in this process.
+
+    Bounded: beyond `max_calls` the calls longest without a message are forgotten (counted in `evicted`), ended ones
+    first; beyond `max_transitions` the oldest transitions are. The store has them all.
+    """
+
+    def __init__(self, *, max_calls: int = 50_000, max_transitions: int = 10_000) -> None:
+        self.epoch = uuid4().hex[:12]
+        self.last_id = 0
+        self.evicted = 0
+        self._max_calls = max_calls
+        self._calls: dict[str, _LiveCall] = {}
+        self._transitions: deque[Transition] = deque(maxlen=max_transitions)
+        self._news = asyncio.Event()
+        self._swept_us = 0
+
+    async def insert(self, batch: EventBatch) -> None:
+        """Merge a batch into live state and publish what it changed; giving it twice changes nothing more."""
+        touched: dict[str, _LiveCall] = {}
+        now_us = self._swept_us
+        for event in batch.events():
+            if not is_call_event(event):
+                continue
+            call = self._calls.get(event.call_id)
+            if call is None:
+                call = self._calls[event.call_id] = _LiveCall()
+            absorb(call.values, event)
+            call.touched_us = now_us = event.received_us
+            touched[event.call_id] = call
+        for call_id, call in touched.items():
+            self._tell(call_id, call)
+        if now_us - self._swept_us >= SWEEP_EVERY_US or len(self._calls) > self._max_calls:
+            self._sweep(now_us)
+
+    def live(self, limit: int = 1000) -> list[CallRecord]:
+        """Calls in progress, newest first, at most `limit`."""
+        going_on = [
+            (call.record.start_us, call_id) for call_id, call in self._calls.items() if call.record and _is_live(call)
+        ]
+        newest = nlargest(limit, going_on)
+        return [record_of(call_id, freeze(self._calls[call_id].values)) for _, call_id in newest]
+
+    @property
+    def in_progress(self) -> int:
+        """How many calls are in progress."""
+        return sum(map(_is_live, self._calls.values()))
+
+    def transitions_after(self, stream_id: int) -> list[Transition] | None:
+        """Transitions that came after one position, oldest first; None if some of them are no longer kept."""
+        if stream_id > self.last_id:
+            return None
+        missing = self.last_id - stream_id
+        if missing > len(self._transitions):
+            return None
+        return list(self._transitions)[len(self._transitions) - missing :]
+
+    async def wait(self, after: int, timeout_s: float) -> None:
+        """Return when there is a transition after a position, or when time is up."""
+        if self.last_id > after:
+            return
+        try:
+            async with asyncio.timeout(timeout_s):
+                await self._news.wait()
+        except TimeoutError:
+            return
+
+    def _tell(self, call_id: str, call: _LiveCall) -> None:
+        progress = _progress(call.values)
+        if progress == call.progress or call.values[_WHO] is None:
+            return
+        call.progress = progress
+        record = call.record = record_of(call_id, freeze(call.values))
+        for event_type, at_us in _steps(record):
+            if event_type not in call.told:
+                call.told.add(event_type)
+                self.last_id += 1
+                event_id = xxh3_64_hexdigest(f"{call_id}\n{event_type}".encode())
+                self._transitions.append(Transition(self.last_id, event_type, event_id, at_us / 1e6, record))
+        if self._transitions and not self._news.is_set():
+            self._news.set()
+            self._news = asyncio.Event()
+
+    def _sweep(self, now_us: int) -> None:
+        self._swept_us = now_us
+        for call_id in [key for key, call in self._calls.items() if now_us - call.touched_us > _keep_us(call)]:
+            del self._calls[call_id]
+        surplus = len(self._calls) - self._max_calls
+        if surplus > 0:
+            by_age = sorted(self._calls, key=lambda key: (_is_live(self._calls[key]), self._calls[key].touched_us))
+            # A tenth more than needed, so that a flood does not sort all calls for every batch.
+            for call_id in by_age[: surplus + self._max_calls // 10]:
+                del self._calls[call_id]
+                self.evicted += 1
+
+
+_WHO: Final = index_of("who")
+_SINGLE: Final = tuple(map(index_of, ("who", "ringing_us", "answer", "bye", "timeout_us", "attempt")))
+_SETS: Final = tuple(map(index_of, ("failures", "cancels")))
+
+
+def _progress(values: list[Any]) -> tuple[Any, ...]:
+    """What must change for a call to come a step further; the record is made anew only then."""
+    return (*[values[index] for index in _SINGLE], *[len(values[index] or ()) for index in _SETS])
+
+
+def _steps(record: CallRecord) -> list[tuple[str, int]]:
+    """The steps that a call has come through, with the time of each."""
+    steps = [(CREATE, record.start_us)]
+    if record.ringing_us:
+        steps.append((RINGING, record.ringing_us))
+    if record.answered_us:
+        steps.append((ANSWER, record.answered_us))
+    if record.ended_us and not is_challenge(record):
+        steps.append((HANGUP, record.ended_us))
+    return steps
+
+
+def _is_live(call: _LiveCall) -> bool:
+    return call.record is not None and call.record.state is not State.ENDED
+
+
+def _keep_us(call: _LiveCall) -> float:
+    if call.record is None:
+        return STRAY_US
+    return LINGER_US if call.record.state is State.ENDED else float("inf")
