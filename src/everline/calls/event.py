@@ -1,6 +1,7 @@
 """One captured message as an immutable event, and batches of them as columns."""
 
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain
 from typing import Any, NamedTuple, Self
 
 SIP = 1
@@ -93,6 +94,13 @@ class EventBatch:
         """Turn rows in `Event` order into columns."""
         columns = tuple(zip(*rows, strict=True))
         return cls(columns or tuple(() for _ in Event._fields))
+
+    @classmethod
+    def concat(cls, batches: Sequence[Self]) -> Self:
+        """Several batches as one, in order."""
+        if len(batches) == 1:
+            return batches[0]
+        return cls(tuple(tuple(chain(*parts)) for parts in zip(*(one.columns for one in batches), strict=True)))
 
     def column(self, name: str) -> Sequence[Any]:  # see the class
         """The column of one `Event` field."""

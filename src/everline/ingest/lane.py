@@ -1,0 +1,116 @@
+"""A sink's own queue: one sink being slow or down stops neither the other nor the sockets."""
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Callable
+from typing import Final, Protocol
+
+from everline.calls.event import EventBatch
+from everline.errors import EverlineError
+
+log = logging.getLogger(__name__)
+
+LARGEST_BATCH: Final = 20_000
+"""Events that go into one insert at most."""
+_FIRST_RETRY_S: Final = 0.1
+_LONGEST_RETRY_S: Final = 5.0
+
+
+class EventSink(Protocol):
+    """Where batches go: the store, and the bus."""
+
+    async def insert(self, batch: EventBatch) -> None:
+        """Take a batch; taking it twice changes nothing. Raises EverlineError when it can't now."""
+        ...
+
+
+class Lane:
+    """
+    Brings batches to one sink in order, each until the sink has taken it.
+
+    Args:
+        name: What the log calls it.
+        capacity: Most events that wait here; a batch that does not fit is given to `lost`.
+        taken: Called with the number of events of a batch that the sink has taken.
+        lost: Called with the number of events of a batch that was given up.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        sink: EventSink,
+        *,
+        capacity: int,
+        taken: Callable[[int], None],
+        lost: Callable[[int], None],
+    ) -> None:
+        self._name = name
+        self._sink = sink
+        self._capacity = capacity
+        self._taken = taken
+        self._lost = lost
+        self._batches: deque[EventBatch] = deque()
+        self._events = 0
+        self._some = asyncio.Event()
+        self._closed = False
+        self.refusing = ""
+
+    @property
+    def waiting(self) -> int:
+        """Events that wait here, those being inserted included."""
+        return self._events
+
+    def offer(self, batch: EventBatch) -> None:
+        """Take a batch, or give it up when there is no room for it."""
+        if self._events and self._events + len(batch) > self._capacity:
+            self._lost(len(batch))
+            return
+        self._batches.append(batch)
+        self._events += len(batch)
+        self._some.set()
+
+    def close(self) -> None:
+        """Nothing more will be offered: `run` ends when what waits has been taken."""
+        self._closed = True
+        self._some.set()
+
+    async def run(self) -> None:
+        """Bring batches to the sink until the lane is closed and empty."""
+        while True:
+            if not self._batches:
+                if self._closed:
+                    return
+                self._some.clear()
+                await self._some.wait()
+                continue
+            batch = self._joined()
+            await self._bring(batch)
+            self._events -= len(batch)
+            self._taken(len(batch))
+
+    def _joined(self) -> EventBatch:
+        """What waits, as one batch of a bounded size: a sink that fell behind catches up in larger steps."""
+        batches = [self._batches.popleft()]
+        size = len(batches[0])
+        while self._batches and size + len(self._batches[0]) <= LARGEST_BATCH:
+            batches.append(self._batches.popleft())
+            size += len(batches[-1])
+        return EventBatch.concat(batches)
+
+    async def _bring(self, batch: EventBatch) -> None:
+        pause_s = _FIRST_RETRY_S
+        while True:
+            try:
+                await self._sink.insert(batch)
+            except EverlineError as fault:
+                if not self.refusing:
+                    log.error("ingest.sink_refuses", extra={"sink": self._name, "why": str(fault)})
+                self.refusing = str(fault)
+                await asyncio.sleep(pause_s)
+                pause_s = min(pause_s * 2, _LONGEST_RETRY_S)
+                continue
+            if self.refusing:
+                log.warning("ingest.sink_accepts_again", extra={"sink": self._name})
+                self.refusing = ""
+            return

@@ -1,0 +1,126 @@
+"""The UDP socket: read as many datagrams as there are and as there is room for, count what the kernel dropped."""
+
+import asyncio
+import logging
+import os
+import socket
+from pathlib import Path
+from time import time_ns
+from typing import Final
+
+from everline.calls.decode import Datagram
+from everline.errors import EverlineError
+from everline.ingest.intake import Intake
+from everline.ingest.ledger import Ledger
+
+log = logging.getLogger(__name__)
+
+READS_PER_TURN: Final = 512
+"""Datagrams read before others get their turn (some 0.5 ms)."""
+DRAIN_TURNS: Final = 64
+_MAX_DATAGRAM: Final = 65_535
+_SO_RCVBUFFORCE: Final = 33  # Linux: socket(7); needs CAP_NET_ADMIN, else net.core.rmem_max is the limit.
+
+
+class ListenError(EverlineError):
+    """An address cannot be listened on."""
+
+    exit_code = 3
+
+    def __init__(self, what: str, host: str, port: int, why: OSError, *, option: str) -> None:
+        super().__init__(
+            f"cannot listen on {what} {host}:{port}: {why.strerror or why}; "
+            f"free the port or choose another with {option}"
+        )
+
+
+class UdpListener:
+    """Reads datagrams into the intake for as long as there is room; waits in the kernel's buffer when there is none."""
+
+    def __init__(self, host: str, port: int, intake: Intake, ledger: Ledger, *, buffer_bytes: int) -> None:
+        self._intake = intake
+        self._ledger = ledger
+        self._loop = asyncio.get_running_loop()
+        self._socket = _bound_socket(host, port, buffer_bytes)
+        self.host, self.port = self._socket.getsockname()[:2]
+        self.buffer_bytes = self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF)
+        self._inode = os.fstat(self._socket.fileno()).st_ino
+        self._closed = False
+        self._resume()
+
+    def count_kernel_drops(self) -> None:
+        """Read the kernel's count for this socket into the ledger."""
+        self._ledger.kernel_drops = max(self._ledger.kernel_drops, _kernel_drops(self._inode))
+
+    def drain(self) -> None:
+        """Read what the kernel still holds (its buffer is bounded, so are the turns), then close."""
+        for _ in range(DRAIN_TURNS):
+            if not self._read():
+                break
+        self.close()
+
+    def close(self) -> None:
+        """Stop listening."""
+        if not self._closed:
+            self.count_kernel_drops()
+            self._closed = True
+            self._loop.remove_reader(self._socket)
+            self._socket.close()
+
+    def _resume(self) -> None:
+        if not self._closed:
+            self._loop.add_reader(self._socket, self._read)
+
+    def _read(self) -> bool:
+        """Read one turn's worth; whether there may be more."""
+        room = self._intake.room
+        if room <= 0:
+            self._loop.remove_reader(self._socket)
+            self._intake.when_room(self._resume)
+            return True
+        received_us = time_ns() // 1000
+        datagrams: list[Datagram] = []
+        receive = self._socket.recvfrom
+        try:
+            for _ in range(min(room, READS_PER_TURN)):
+                data, peer = receive(_MAX_DATAGRAM)
+                datagrams.append(Datagram(data, received_us, peer[0], peer[1]))
+        except BlockingIOError:
+            pass  # Nothing more waits.
+        except OSError as fault:
+            log.warning("ingest.udp_read_failed", extra={"why": str(fault)})
+        self._intake.offer(datagrams)
+        return bool(datagrams)
+
+
+def _bound_socket(host: str, port: int, buffer_bytes: int) -> socket.socket:
+    try:
+        family, kind, proto, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_DGRAM)[0]
+        sock = socket.socket(family, kind, proto)
+    except OSError as fault:
+        raise ListenError("UDP", host, port, fault, option="--hep") from fault
+    try:
+        sock.settimeout(0)
+        try:
+            sock.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, buffer_bytes)
+        except OSError:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, buffer_bytes)
+        sock.bind(address)
+    except OSError as fault:
+        sock.close()
+        raise ListenError("UDP", host, port, fault, option="--hep") from fault
+    return sock
+
+
+def _kernel_drops(inode: int) -> int:
+    """Drops of one socket from /proc/net/udp and udp6 (proc(5)): inode is the tenth column, drops the last."""
+    for table in ("/proc/net/udp", "/proc/net/udp6"):
+        try:
+            lines = Path(table).read_text(encoding="ascii").splitlines()
+        except OSError:
+            continue
+        for line in lines[1:]:
+            columns = line.split()
+            if columns[9] == str(inode):
+                return int(columns[-1])
+    return 0
