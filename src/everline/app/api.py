@@ -1,0 +1,181 @@
+"""The HTTP API under /api/v1."""
+
+from collections.abc import Iterator
+from typing import Annotated, Any
+from urllib.parse import quote
+
+from fastapi import APIRouter, Header, Query
+from starlette.requests import Request
+from starlette.responses import JSONResponse, PlainTextResponse, Response, StreamingResponse
+
+from everline import __version__
+from everline.app import export
+from everline.app.call_json import (
+    Json,
+    call_json,
+    ladder_json,
+    ledger_json,
+    message_json,
+    not_a_call_json,
+    seconds,
+)
+from everline.app.events import StreamSlots, event_stream
+from everline.app.figures import Range, figures_json
+from everline.app.problems import ProblemError
+from everline.app.query import MAX_PAGE, CallQuery, FilterQuery, encode_page_key
+from everline.app.render_ladder import ladder_head_svg, ladder_svg, ladder_text
+from everline.app.services import Services
+from everline.calls.event import Event
+from everline.calls.ladder import ladder_of
+from everline.wire.packet import CapturedPacket
+from everline.wire.pcap import write_pcap
+
+NOT_FOUND_STEP = "Check the Call-ID (it is case-sensitive), or search at /calls."
+
+router = APIRouter()
+
+
+def services_of(request: Request) -> Services:
+    """What `create_app` was given."""
+    services: Services = request.app.state.services
+    return services
+
+
+async def known_messages(services: Services, call_id: str) -> list[Event]:
+    """
+    The messages of a Call-ID.
+
+    Raises:
+        ProblemError: There are none.
+    """
+    events = await services.store.messages(call_id)
+    if not events:
+        raise ProblemError(404, f"No message with Call-ID {call_id[:200]!r} is known.", next_step=NOT_FOUND_STEP)
+    return events
+
+
+@router.get("/calls")
+async def calls(request: Request, query: Annotated[CallQuery, Query()]) -> JSONResponse:
+    """Calls that match every filter given, newest first; `next` is the `after` of the page behind."""
+    found = await services_of(request).store.search(query.call_filter(), limit=query.limit, after=query.page_key())
+    return JSONResponse({"calls": [call_json(one) for one in found.records], "next": encode_page_key(found.next)})
+
+
+@router.get("/calls.csv")
+async def calls_csv(request: Request, query: Annotated[FilterQuery, Query()]) -> StreamingResponse:
+    """Every call that matches, as CSV."""
+    rows = export.csv_export(services_of(request).store, query.call_filter())
+    return StreamingResponse(rows, media_type="text/csv; charset=utf-8", headers=_attachment("calls.csv"))
+
+
+@router.get("/calls.jsonl")
+async def calls_jsonl(request: Request, query: Annotated[FilterQuery, Query()]) -> StreamingResponse:
+    """Every call that matches, as JSON lines."""
+    rows = export.jsonl_export(services_of(request).store, query.call_filter())
+    return StreamingResponse(rows, media_type="application/jsonl", headers=_attachment("calls.jsonl"))
+
+
+@router.get("/calls/{call_id:path}")
+async def call(request: Request, call_id: str) -> JSONResponse:
+    """One call with its ladder and the nodes that saw it; for a Call-ID without an INVITE `state` is null."""
+    services = services_of(request)
+    events = await known_messages(services, call_id)
+    record = await services.store.call(call_id)
+    answer: dict[str, Json] = call_json(record) if record else not_a_call_json(call_id, events)
+    answer["ladder"] = ladder_json(ladder_of(events))
+    answer["nodes"] = [*sorted({one.node for one in events if one.node})]
+    return JSONResponse(answer)
+
+
+@router.get("/messages/{call_id:path}")
+async def messages(request: Request, call_id: str) -> JSONResponse:
+    """The messages of a Call-ID by capture time."""
+    events = await known_messages(services_of(request), call_id)
+    return JSONResponse([message_json(one) for one in events])
+
+
+@router.get("/ladder/{call_id:path}")
+async def ladder(request: Request, call_id: str, format: str = "text") -> Response:  # noqa: A002 - query parameter
+    """The ladder to take along: `format=text` or `format=svg`."""
+    drawn = ladder_of(await known_messages(services_of(request), call_id))
+    if format == "text":
+        return PlainTextResponse(ladder_text(drawn))
+    if format != "svg":
+        raise ProblemError(400, f"format={format[:40]!r} is unknown", next_step="Give text or svg.")
+    whole = '<svg xmlns="http://www.w3.org/2000/svg" font-family="sans-serif" font-size="12">' + ladder_head_svg(drawn)
+    whole += f'<g transform="translate(0 52)">{ladder_svg(drawn, limit=len(drawn.rows))}</g></svg>'
+    return Response(whole, media_type="image/svg+xml", headers=_attachment(f"{call_id}.svg"))
+
+
+@router.get("/pcap/{call_id:path}")
+async def pcap(request: Request, call_id: str) -> StreamingResponse:
+    """The messages of a Call-ID as a capture file."""
+    events = await known_messages(services_of(request), call_id)
+    pieces = write_pcap(_packets(events))
+    kind = "application/vnd.tcpdump.pcap"
+    return StreamingResponse(pieces, media_type=kind, headers=_attachment(f"{call_id}.pcap"))
+
+
+@router.get("/live")
+async def live(request: Request, limit: Annotated[int, Query(ge=1, le=MAX_PAGE)] = 100) -> JSONResponse:
+    """Calls in progress, newest first, and the stream position from which `events` goes on."""
+    bus = services_of(request).bus
+    position = f"{bus.epoch}:{bus.last_id}"
+    return JSONResponse({"calls": [call_json(one) for one in bus.live(limit)], "position": position})
+
+
+@router.get("/kpis")
+async def kpis(request: Request, span: Annotated[Range, Query()]) -> JSONResponse:
+    """The figures of the calls that began in a range; the last hour unless given."""
+    services = services_of(request)
+    since_us, until_us = span.bounds_us(services.clock())
+    figures = await services.store.kpis(since_us, until_us)
+    return JSONResponse({"since": seconds(since_us), "until": seconds(until_us), **figures_json(figures)})
+
+
+@router.get("/series")
+async def series(request: Request, span: Annotated[Range, Query()]) -> JSONResponse:
+    """The same figures step by step; at most 2,000 steps."""
+    services = services_of(request)
+    since_us, until_us = span.bounds_us(services.clock())
+    step_s = span.step_of(since_us, until_us)
+    buckets = await services.store.series(since_us, until_us, step_s)
+    shape: dict[str, Any] = {"since": seconds(since_us), "until": seconds(until_us), "step_s": step_s}
+    return JSONResponse(shape | {"buckets": [figures_json(one) for one in buckets]})
+
+
+@router.get("/events")
+async def events(
+    request: Request,
+    last_event_id: Annotated[str, Header(max_length=200)] = "",
+    since: Annotated[str, Query(max_length=200, description="Like Last-Event-ID, for a first connection.")] = "",
+) -> StreamingResponse:
+    """Live transitions as server-sent events; `reset` says that some were missed and all must be loaded again."""
+    slots: StreamSlots = request.app.state.streams
+    if slots.is_full:
+        raise ProblemError(503, "Too many event streams are open on this node.", retry_after_s=5)
+    stream = slots.held(event_stream(services_of(request).bus, last_event_id or since))
+    # X-Accel-Buffering: NGINX would hold events back otherwise.
+    return StreamingResponse(stream, media_type="text/event-stream", headers={"X-Accel-Buffering": "no"})
+
+
+@router.get("/node")
+async def node(request: Request) -> JSONResponse:
+    """This node: its version, its packet ledger, and why it is not ready, if it is not."""
+    services = services_of(request)
+    ledger = ledger_json(services.ledger())
+    faults = list(services.readiness())
+    return JSONResponse({"node": services.node, "version": __version__, "ledger": ledger, "not_ready": faults})
+
+
+def _packets(events: list[Event]) -> Iterator[CapturedPacket]:
+    for one in events:
+        if one.payload and one.src_ip and one.dst_ip:
+            ends = (one.src_ip, one.src_port, one.dst_ip, one.dst_port)
+            yield CapturedPacket(one.captured_us, one.ip_proto, *ends, one.payload)
+
+
+def _attachment(name: str) -> dict[str, str]:
+    """A file name made safe for a header and for any file system (RFC 6266, RFC 8187)."""
+    plain = "".join(char if char.isascii() and (char.isalnum() or char in "._-") else "_" for char in name[-120:])
+    return {"Content-Disposition": f"attachment; filename=\"{plain}\"; filename*=UTF-8''{quote(plain)}"}

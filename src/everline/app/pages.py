@@ -1,0 +1,124 @@
+"""The pages that people look at."""
+
+import ipaddress
+from typing import Annotated, Final
+from urllib.parse import urlencode
+
+from fastapi import APIRouter, Query
+from starlette.requests import Request
+from starlette.responses import RedirectResponse, Response
+
+from everline.app.api import known_messages, services_of
+from everline.app.events import stream_position
+from everline.app.figures import Range, figures_of
+from everline.app.query import CallQuery, encode_page_key
+from everline.app.render_ladder import ladder_head_svg, ladder_svg, ladder_text, notes
+from everline.app.render_message import message_text
+from everline.app.services import Services
+from everline.app.templates import call_path, page
+from everline.app.words import headline
+from everline.calls.ladder import ladder_of
+from everline.calls.record import Outcome, State
+
+LIVE_ROWS: Final = 200
+CALL_ROWS: Final = 300
+"""Messages drawn on a call's page unless all are asked for."""
+ALL_ROWS: Final = 20_000
+PAGE_ROWS: Final = 50
+
+router = APIRouter()
+
+
+@router.get("/")
+async def overview(request: Request, span: Annotated[Range, Query()]) -> Response:
+    """How are we doing: the key figures, and whether anything was lost."""
+    services = services_of(request)
+    since_us, until_us = span.bounds_us(services.clock())
+    kpis = await services.store.kpis(since_us, until_us)
+    series = await services.store.series(since_us, until_us, span.step_of(since_us, until_us))
+    span_s = (until_us - since_us) / 1e6
+    figures = figures_of(kpis, series, concurrent=services.bus.in_progress, span_s=span_s)
+    return page(
+        request,
+        "overview.html",
+        figures=figures,
+        kpis=kpis,
+        since_us=since_us,
+        until_us=until_us,
+        is_last_hour=not (span.since or span.until),
+    )
+
+
+@router.get("/live")
+async def live(request: Request) -> Response:
+    """The calls in progress."""
+    bus = services_of(request).bus
+    position = stream_position(bus)  # Taken before the calls: an event told twice does no harm, a lost one would.
+    return page(request, "live.html", calls=bus.live(LIVE_ROWS), limit=LIVE_ROWS, position=position)
+
+
+@router.get("/calls")
+async def calls(request: Request, query: Annotated[CallQuery, Query()]) -> Response:
+    """Search for calls; the filters are the address of the page."""
+    limit = query.limit if "limit" in query.model_fields_set else PAGE_ROWS
+    found = await services_of(request).store.search(query.call_filter(), limit=limit, after=query.page_key())
+    chosen = query.chosen()
+    next_query = urlencode({**chosen, "limit": limit, "after": encode_page_key(found.next)}) if found.next else ""
+    return page(
+        request,
+        "calls.html",
+        calls=found.records,
+        query=query,
+        chips=query.chips(),
+        filters=urlencode(chosen),
+        next_query=next_query,
+        states=list(State),
+        results=list(Outcome),
+    )
+
+
+@router.get("/calls/{call_id:path}")
+async def call(request: Request, call_id: str, rows: str = "") -> Response:
+    """What happened on one call."""
+    services = services_of(request)
+    events = await known_messages(services, call_id)
+    record = await services.store.call(call_id)
+    ladder = ladder_of(events)
+    limit = ALL_ROWS if rows == "all" else CALL_ROWS
+    shown = [(row, notes(row), message_text(row.event.payload)) for row in ladder.rows[:limit]]
+    return page(
+        request,
+        "call.html",
+        call_id=call_id,
+        record=record,
+        headline=headline(record) if record else "These messages belong to no call: no INVITE was seen.",
+        ladder=ladder,
+        shown=shown,
+        head_svg=ladder_head_svg(ladder),
+        body_svg=ladder_svg(ladder, limit=limit),
+        text=ladder_text(ladder),
+        nodes=sorted({one.node for one in events if one.node}),
+        events=events,
+    )
+
+
+@router.get("/search")
+async def search(request: Request, q: Annotated[str, Query(max_length=512)] = "") -> Response:
+    """Guess what was meant, and show it as a filter that can be taken away."""
+    return RedirectResponse(await _understood(services_of(request), q.strip()), 303)
+
+
+async def _understood(services: Services, text: str) -> str:
+    """The page that answers a search: a status, an address, a Call-ID or a number, in this order."""
+    if not text:
+        return "/calls"
+    if text.isascii() and text.isdigit() and len(text) == 3 and 100 <= int(text) <= 699:
+        return f"/calls?{urlencode({'status': text})}"
+    try:
+        return f"/calls?{urlencode({'ip': ipaddress.ip_address(text.strip('[]'))})}"
+    except ValueError:
+        pass
+    if not text.lstrip("+").isdigit() and await services.store.messages(text):
+        return call_path(text)
+    number = text.removeprefix("sips:").removeprefix("sip:").partition("@")[0]
+    return f"/calls?{urlencode({'number': number})}"

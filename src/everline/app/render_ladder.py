@@ -1,0 +1,136 @@
+"""A ladder as a drawing (SVG) and as plain text."""
+
+from typing import Final
+
+from markupsafe import Markup
+
+from everline.calls.ladder import Column, Ladder, Phase, Row
+
+GUTTER: Final = 96
+"""Left of the first column: the time."""
+COLUMN: Final = 190
+ROW: Final = 32
+HEAD: Final = 52
+DIALOG_COLOURS: Final = 6
+"""The style sheet has so many; further dialogs take them again."""
+
+_LINE = Markup('<line class="{}" x1="{}" y1="{}" x2="{}" y2="{}" stroke="currentColor"/>')
+_TEXT = Markup('<text class="{}" x="{}" y="{}" text-anchor="{}" fill="currentColor">{}</text>')
+
+
+def ladder_head_svg(ladder: Ladder) -> Markup:
+    """The column heads; a drawing of their own, so that they can stay in sight."""
+    parts = [_head(index, column) for index, column in enumerate(ladder.columns)]
+    return _svg("ladder-head", _width(ladder), HEAD, Markup().join(parts), label="Addresses")
+
+
+def ladder_svg(ladder: Ladder, *, limit: int) -> Markup:
+    """The arrows of the first `limit` rows."""
+    rows = ladder.rows[:limit]
+    height = ROW * len(rows) + 8
+    lines = [
+        _LINE.format("lifeline", _x(index), 0, _x(index), height) for index in range(len(ladder.columns))
+    ]  # fmt: skip
+    arrows = [_arrow(row, index * ROW) for index, row in enumerate(rows)]
+    return _svg("ladder-body", _width(ladder), height, Markup().join((*lines, *arrows)), label="Messages by time")
+
+
+def ladder_text(ladder: Ladder) -> str:
+    """The ladder for a ticket or a mail: one line a message."""
+    lines = [f"{index + 1}: {_title(column)}" for index, column in enumerate(ladder.columns)]
+    lines.append("")
+    for row in ladder.rows:
+        hop = f"{row.source + 1} → {row.target + 1}"
+        lines.append(f"{row.since_ms:>12.1f} ms  {hop:<9} {row.label}{_notes(row)}")
+    return "\n".join(lines) + "\n"
+
+
+def notes(row: Row) -> list[str]:
+    """What is to be said of a row beside its label."""
+    said = []
+    if row.repeats:
+        said.append(f"{row.repeats}× retransmitted")
+    if row.seen_by > 1:
+        said.append(f"seen by {row.seen_by}")
+    if row.branch:
+        said.append(f"fork {row.branch}")
+    if row.phase is not Phase.PLAIN:
+        said.append(row.phase.value)
+    if row.has_sdp:
+        said.append("SDP")
+    return said
+
+
+def _notes(row: Row) -> str:
+    said = notes(row)
+    return f"  [{', '.join(said)}]" if said else ""
+
+
+def _svg(css: str, width: int, height: int, inner: Markup, *, label: str) -> Markup:
+    head = Markup('<svg class="{}" role="group" aria-label="{}" width="{}" height="{}" viewBox="0 0 {} {}">')
+    return head.format(css, label, width, height, width, height) + inner + Markup("</svg>")
+
+
+def _head(index: int, column: Column) -> Markup:
+    x = _x(index)
+    title = Markup("<title>{}</title>").format(_title(column))
+    name = _TEXT.format("address", x, 20, "middle", _cut(column.address, 26))
+    below = " · ".join(part for part in (column.role.value, _cut(column.alias, 18)) if part)
+    return Markup("<g>") + title + name + _TEXT.format("alias", x, 38, "middle", below) + Markup("</g>")
+
+
+def _arrow(row: Row, top: int) -> Markup:
+    """One row: shading, time, arrow and label, all inside a link to the message."""
+    middle, start, end = top + 22, _x(row.source), _x(row.target)
+    left = min(start, end) + (COLUMN // 2 if row.source == row.target else abs(end - start) // 2)
+    label = _TEXT.format("label", left, middle - 5, "middle", _cut(row.label, 28) + _signs(row))
+    time = _TEXT.format("time", GUTTER - 12, middle + 4, "end", f"{row.since_ms:,.1f} ms")
+    title = Markup("<title>{}</title>").format(f"{row.number}. {row.label}{_notes(row)}")
+    shade = _shade(row, top)
+    line = _loop(start, middle) if row.source == row.target else _straight(start, end, middle)
+    kind = f"row d{_colour(row)} s{row.event.status // 100}"
+    link = Markup('<a class="{}" href="#m{}" data-row="{}">').format(kind, row.number, row.number)
+    return link + title + shade + time + line + label + Markup("</a>")
+
+
+def _straight(start: int, end: int, y: int) -> Markup:
+    back = -8 if end > start else 8
+    tip = Markup('<path class="tip" d="M{} {} l{} -4 v8 z" fill="currentColor"/>').format(end, y, back)
+    return _LINE.format("arrow", start, y, end, y) + tip
+
+
+def _loop(x: int, y: int) -> Markup:
+    """A message that an address sent to itself."""
+    path = Markup('<path class="arrow" d="M{} {} h28 v8 h-28" fill="none" stroke="currentColor"/>')
+    return path.format(x, y - 4)
+
+
+def _shade(row: Row, top: int) -> Markup:
+    css = {Phase.HOLD: "shade hold", Phase.REINVITE: "shade reinvite"}.get(row.phase, "shade")
+    return Markup('<rect class="{}" x="0" y="{}" width="100%" height="{}" fill="none"/>').format(css, top, ROW)
+
+
+def _signs(row: Row) -> str:
+    """Short signs behind the label; the title of the row has them in words."""
+    signs = (" ×" + str(row.repeats + 1) if row.repeats else "") + (" ⑂" + str(row.branch) if row.branch else "")
+    return signs + (" ◉" + str(row.seen_by) if row.seen_by > 1 else "") + (" SDP" if row.has_sdp else "")
+
+
+def _colour(row: Row) -> int:
+    return 0 if row.dialog == 0 else (row.dialog - 1) % DIALOG_COLOURS + 1
+
+
+def _title(column: Column) -> str:
+    return " ".join(part for part in (column.address, column.role.value, column.alias) if part)
+
+
+def _x(index: int) -> int:
+    return GUTTER + COLUMN // 2 + index * COLUMN
+
+
+def _width(ladder: Ladder) -> int:
+    return GUTTER + COLUMN * max(len(ladder.columns), 1)
+
+
+def _cut(text: str, length: int) -> str:
+    return text if len(text) <= length else text[: length - 1] + "…"

@@ -1,0 +1,65 @@
+// What every page has: keys, the clock, the status strip. All pages work without it.
+import { redrawTimes } from "./time.js";
+
+const STRIP_EVERY_MS = 10000;
+const PLACES = { o: "/", l: "/live", c: "/calls" };
+let afterG = false;
+
+for (const element of document.querySelectorAll("[data-needs-script]")) element.hidden = false;
+redrawTimes();
+
+const keys = document.getElementById("keys");
+document.getElementById("show-keys").addEventListener("click", () => keys.showModal());
+
+document.addEventListener("keydown", (event) => {
+  if (event.ctrlKey || event.metaKey || event.altKey || isTyping(event.target) || keys.open) return;
+  if (afterG && PLACES[event.key]) location.href = PLACES[event.key];
+  afterG = event.key === "g";
+  if (event.key === "/") { event.preventDefault(); document.getElementById("q").focus(); }
+  if (event.key === "?") keys.showModal();
+  if (event.key === "j" || event.key === "k") moveRow(event.key === "j" ? 1 : -1);
+});
+
+document.addEventListener("click", async (event) => {
+  const button = event.target.closest("[data-copy]");
+  if (!button) return;
+  await copy(document.getElementById(button.dataset.copy));
+  button.textContent = "Copied";
+});
+
+setInterval(refreshStrip, STRIP_EVERY_MS);
+
+function isTyping(element) {
+  return element.matches("input, textarea, select");
+}
+
+// j and k on a list of calls: move a cursor, and let Enter open its link.
+function moveRow(step) {
+  const rows = [...document.querySelectorAll("table.rows tbody tr, #live tbody tr:not([hidden])")];
+  if (!rows.length) return;
+  const now = rows.findIndex((row) => row.classList.contains("at"));
+  rows[now]?.classList.remove("at");
+  const next = rows[Math.min(Math.max(now + step, 0), rows.length - 1)];
+  next.classList.add("at");
+  next.querySelector("a").focus();
+}
+
+// The clipboard needs https or localhost; elsewhere the text is selected and copied the old way.
+async function copy(element) {
+  const text = element.textContent;
+  if (navigator.clipboard) return navigator.clipboard.writeText(text);
+  getSelection().selectAllChildren(element);
+  document.execCommand("copy");
+}
+
+async function refreshStrip() {
+  if (document.hidden) return;
+  try {
+    const answer = await fetch("/api/v1/node");
+    if (!answer.ok) return;
+    const { ledger } = await answer.json();
+    for (const element of document.querySelectorAll("[data-ledger]")) {
+      element.textContent = ledger[element.dataset.ledger].toLocaleString("en");
+    }
+  } catch { /* The next round tries again; the stream state in the footer tells when the node is away. */ }
+}

@@ -1,0 +1,81 @@
+"""Pages out of templates: one environment, everything escaped, the frame of every page filled in here."""
+
+from collections.abc import Mapping
+from typing import Any, Final
+from urllib.parse import quote
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from starlette.requests import Request
+from starlette.responses import HTMLResponse
+
+from everline import __version__
+from everline.app import words
+
+THEMES: Final = ("auto", "light", "dark")
+CLOCKS: Final = ("utc", "local")
+
+SECTIONS: Final = (("/", "Overview", "overview"), ("/live", "Live", "live"), ("/calls", "Calls", "calls"))
+"""Path, title and icon of the entries of the rail."""
+
+
+def call_path(call_id: str) -> str:
+    """The path of a call's page: a Call-ID may hold anything, slashes included."""
+    return f"/calls/{quote(call_id, safe='')}"
+
+
+def page(
+    request: Request,
+    template: str,
+    *,
+    status: int = 200,
+    headers: Mapping[str, str] | None = None,
+    **values: Any,  # what the template shows; jinja2 takes any object
+) -> HTMLResponse:
+    """One page in the frame that all of them share."""
+    services = request.app.state.services
+    path = request.url.path
+    frame = {
+        "theme": preference(request, "theme", THEMES),
+        "clock": preference(request, "clock", CLOCKS),
+        "here": path + (f"?{request.url.query}" if request.url.query else ""),
+        "section": next((one for one, _, _ in reversed(SECTIONS) if path == one or path.startswith(f"{one}/")), ""),
+        "node": services.node,
+        "ledger": services.ledger(),
+        "faults": services.readiness(),
+        "now_us": int(services.clock() * 1e6),
+    }
+    return HTMLResponse(_ENVIRONMENT.get_template(template).render(frame | values), status, dict(headers or {}))
+
+
+def preference(request: Request, name: str, choices: tuple[str, ...]) -> str:
+    """A choice that the reader made earlier, else the first."""
+    value = request.cookies.get(f"everline_{name}", "")
+    return value if value in choices else choices[0]
+
+
+def _environment() -> Environment:
+    environment = Environment(
+        loader=PackageLoader("everline.app"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {
+        "duration": words.duration,
+        "moment": words.moment,
+        "iso": words.iso_moment,
+        "percent": words.percent,
+        "code": words.code,
+        "call_path": call_path,
+    }
+    environment.globals |= {
+        "version": __version__,
+        "sections": SECTIONS,
+        "outcomes": words.OUTCOME_WORDS,
+        "outcome_key": words.outcome_key,
+    }
+    return environment
+
+
+_ENVIRONMENT: Final = _environment()

@@ -1,0 +1,169 @@
+"""Calls as captured messages, and a store and a node that hold them: what the tests of the application look at."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
+
+from everline.app.services import PacketLedger, Services
+from everline.bus.memory import MemoryBus
+from everline.calls.event import SIP, Event
+from everline.calls.facts import facts_of, is_call
+from everline.calls.kpi import KpiBucket, KpiCounts, Kpis, kpis_of
+from everline.calls.record import CallRecord, record_of
+from everline.store.filters import CallFilter, CallPage, PageKey
+
+NOW = 1_790_000_000.0
+START_US = 1_789_999_400_000_000
+TOKEN = "a-token-only-for-tests"
+KEY = b"a-session-key-only-for-tests"
+
+ALICE = ("192.0.2.1", 5060)
+PROXY = ("192.0.2.9", 5060)
+BOB = ("198.51.100.7", 5062)
+CAROL = ("198.51.100.8", 5060)
+
+OFFER = "v=0\r\no=- 1 1 IN IP4 192.0.2.1\r\ns=-\r\nc=IN IP4 192.0.2.1\r\nt=0 0\r\nm=audio 4000 RTP/AVP 0 8\r\n"
+HOLD = OFFER + "a=sendonly\r\n"
+
+
+def message(
+    what: str | int,
+    at_ms: float = 0,
+    *,
+    call_id: str = "call-1@test",
+    ends: tuple[tuple[str, int], tuple[str, int]] = (ALICE, BOB),
+    method: str = "INVITE",
+    cseq: int = 1,
+    from_tag: str = "a",
+    to_tag: str = "",
+    agent: str = "sbc-1",
+    user_agent: str = "",
+    sdp: str = "",
+    caller: str = "+49301",
+    callee: str = "+49302",
+    ip_proto: int = 17,
+) -> Event:
+    """One message: a request of a method, or a response with a status to one of `method`."""
+    status = what if isinstance(what, int) else 0
+    verb = method if status else str(what)
+    line = f"SIP/2.0 {status} Phrase" if status else f"{verb} sip:{callee}@example.org SIP/2.0"
+    text = (
+        f"{line}\r\nCall-ID: {call_id}\r\nCSeq: {cseq} {verb}\r\nFrom: <sip:{caller}@example.org>;tag={from_tag}\r\n"
+        f"To: <sip:{callee}@example.org>{';tag=' + to_tag if to_tag else ''}\r\nUser-Agent: {user_agent}\r\n\r\n{sdp}"
+    )
+    captured_us = START_US + round(at_ms * 1000)
+    return Event(
+        call_id=call_id, captured_us=captured_us, event_key=hash((captured_us, ends, text, agent)) & (2**64 - 1),
+        received_us=captured_us, protocol=SIP, ip_proto=ip_proto,
+        src_ip=ends[0][0], src_port=ends[0][1], dst_ip=ends[1][0], dst_port=ends[1][1],
+        method=verb, status=status, cseq=cseq,
+        from_user=caller, from_host="example.org", from_tag=from_tag,
+        to_user=callee, to_host="example.org", to_tag=to_tag, user_agent=user_agent,
+        codecs="PCMU,PCMA" if sdp else "", cause=0, agent=agent, correlation_id=call_id, node="ingest-1",
+        payload=text.encode(),
+    )  # fmt: skip
+
+
+def answered_call(call_id: str = "call-1@test", *, start_ms: float = 0, **of_all: str) -> list[Event]:
+    """A call that rang after 0.2 s, was answered after 3.2 s and released by the caller after 250 s of talk."""
+    back = (BOB, ALICE)
+
+    def one(what: str | int, at_ms: float, **more: object) -> Event:
+        return message(what, start_ms + at_ms, call_id=call_id, **of_all, **more)  # type: ignore[arg-type]  # a test's short form
+
+    return [
+        one("INVITE", 0, sdp=OFFER, user_agent=of_all.pop("caller_agent", "Phone 1.0")),
+        one(100, 20, ends=back),
+        one(180, 200, ends=back, to_tag="b"),
+        one(200, 3200, ends=back, to_tag="b", sdp=OFFER, user_agent="Desk 2.0"),
+        one("ACK", 3250, to_tag="b"),
+        one("BYE", 253_200, to_tag="b", cseq=2),
+        one(200, 253_230, ends=back, method="BYE", to_tag="b", cseq=2),
+    ]
+
+
+def busy_call(call_id: str, *, start_ms: float = 0, caller: str = "+49301") -> list[Event]:
+    """A call that met a busy callee."""
+    return [
+        message("INVITE", start_ms, call_id=call_id, caller=caller),
+        message(486, start_ms + 900, call_id=call_id, ends=(BOB, ALICE), to_tag="b", caller=caller),
+        message("ACK", start_ms + 950, call_id=call_id, to_tag="b", caller=caller),
+    ]
+
+
+@dataclass
+class ListStore:
+    """A store in a list: slow and plain, by the same definitions."""
+
+    events: list[Event] = field(default_factory=list)
+
+    def records(self) -> list[CallRecord]:
+        """Every call, newest first."""
+        by_call: dict[str, list[Event]] = {}
+        for event in self.events:
+            by_call.setdefault(event.call_id, []).append(event)
+        facts = {call_id: facts_of(events) for call_id, events in by_call.items()}
+        records = [record_of(call_id, one) for call_id, one in facts.items() if is_call(one)]
+        return sorted(records, key=lambda one: (one.start_us, one.call_id), reverse=True)
+
+    async def search(self, wanted: CallFilter, *, limit: int, after: PageKey | None = None) -> CallPage:
+        """One page."""
+        matching = [one for one in self.records() if _matches(one, wanted)]
+        if after is not None:
+            matching = [one for one in matching if (one.start_us, one.call_id) < tuple(after)]
+        page = matching[:limit]
+        more = len(matching) > limit
+        return CallPage(tuple(page), PageKey(page[-1].start_us, page[-1].call_id) if more else None)
+
+    async def call(self, call_id: str) -> CallRecord | None:
+        """One call."""
+        return next((one for one in self.records() if one.call_id == call_id), None)
+
+    async def messages(self, call_id: str) -> list[Event]:
+        """Its messages."""
+        found = {one.event_key: one for one in self.events if one.call_id == call_id}
+        return sorted(found.values(), key=lambda one: (one.captured_us, one.event_key))
+
+    async def kpis(self, since_us: int, until_us: int) -> Kpis:
+        """Attempts and answers are enough for a page."""
+        within = [one for one in self.records() if since_us <= one.start_us < until_us]
+        answered = [one for one in within if one.answered_us]
+        talk_s = sum(one.talk_s or 0 for one in answered)
+        counts = KpiCounts(len(within), len(answered), talks=len(answered), talk_s=talk_s, pdd_p50_s=0.2, pdd_p95_s=1.4)
+        return kpis_of(counts if within else KpiCounts())
+
+    async def series(self, since_us: int, until_us: int, step_s: int) -> list[KpiBucket]:
+        """The same by steps."""
+        starts = range(since_us, until_us, step_s * 1_000_000)
+        return [KpiBucket(at, await self.kpis(at, at + step_s * 1_000_000)) for at in starts]
+
+
+def services_with(events: Iterable[Event] = (), *, bus: MemoryBus | None = None, faults: Sequence[str] = ()) -> Services:
+    """What an application needs, around the events given."""
+    return Services(
+        store=ListStore(list(events)),
+        bus=bus or MemoryBus(),
+        metrics=lambda: "everline_received_total 12\n",
+        ledger=lambda: PacketLedger(received=12, stored=10, rejected=1, dropped=0, pending=1),
+        readiness=lambda: faults,
+        node="node-1",
+        admin_token=TOKEN,
+        session_key=KEY,
+        clock=lambda: NOW,
+    )
+
+
+def _matches(record: CallRecord, wanted: CallFilter) -> bool:
+    """Equality is enough here: what a filter means in full is the store's own test."""
+    exact = (
+        (wanted.caller, (record.caller,)), (wanted.callee, (record.callee,)),
+        (wanted.number, (record.caller, record.callee)), (wanted.call_id, (record.call_id,)),
+        (wanted.state, (record.state,)), (wanted.outcome, (record.outcome,)), (wanted.status, (record.status,)),
+        (wanted.ip, (record.src_ip, record.dst_ip)), (wanted.user_agent, (record.caller_agent, record.callee_agent)),
+    )  # fmt: skip
+    since, until = wanted.since_us or 0, wanted.until_us or record.start_us + 1
+    return since <= record.start_us < until and all(value is None or value in having for value, having in exact)
+
+
+def with_clock(services: Services, now: float) -> Services:
+    """The same services at another time."""
+    return replace(services, clock=lambda: now)
