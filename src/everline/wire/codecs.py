@@ -13,7 +13,10 @@ STATIC_PAYLOAD_TYPES: Final = {
 }  # fmt: skip
 
 MAX_CODECS: Final = 32
-_LINES: Final = re.compile(r"\n(?:m=\w+ \d+[/\d]* RTP/\S+((?: \d{1,3})+)|a=rtpmap:(\d{1,3}) ([\w.+\-]+/\d+))")
+# Every repetition is bounded: no body, however made, is read twice.
+_MEDIA: Final = r"m=\w{1,16} \d{1,5}(?:/\d{1,5})? (?:\w{1,8}/){0,3}RTP/\w{1,8}((?: \d{1,3}){1,64})"
+_RTPMAP: Final = r"a=rtpmap:(\d{1,3}) ([\w.+\-]{1,32}/\d{1,9})"
+_LINES: Final = re.compile(rf"\n(?:{_MEDIA}|{_RTPMAP})")
 
 
 def offered_codecs(sdp: str) -> str:

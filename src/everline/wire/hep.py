@@ -88,7 +88,7 @@ def decode_hep(data: bytes) -> HepPacket:
         HepDecodeError: It is not HEP, or broken.
     """
     if data[:4] == b"HEP3":
-        return _decode_hep3(data)
+        return decode_hep3(data)
     if data[:1] in {b"\x01", b"\x02"}:
         return _decode_hep12(data)
     raise HepDecodeError(HepFault.NOT_HEP, offset=0)
@@ -125,12 +125,19 @@ _ADDRESSES_LATE, _READ_LATE = _layout((1, 2, 7, 8, 9, 10, 11, 12, 3, 4))
 _Tail: TypeAlias = tuple[bytes, bytes, bytes, bytes, tuple[tuple[int, bytes], ...]]
 _HEAD_BYTES: Final = _READ_EARLY.size - 6
 _PAYLOAD_CHUNK: Final = 0x0000_000F
-_CHUNK_HEAD: Final = Struct(">HHH")
+_CHUNK_HEAD: Final = Struct(">IH").unpack_from  # Vendor and type as one number: the type itself for vendor 0.
+_NO_EXTRA: Final[tuple[tuple[int, bytes], ...]] = ()
 _U16: Final = Struct(">H")
 _U32: Final = Struct(">I")
 
 
-def _decode_hep3(data: bytes) -> HepPacket:
+def decode_hep3(data: bytes) -> HepPacket:
+    """
+    Decode a packet that begins with `HEP3`.
+
+    Raises:
+        HepDecodeError: It is broken.
+    """
     try:
         if _ADDRESSES_EARLY.match(data):
             size, _, ip_proto, src, dst, src_port, dst_port, sec, usec, protocol, capture_id, next_chunk, next_size = (
@@ -142,16 +149,15 @@ def _decode_hep3(data: bytes) -> HepPacket:
             )
         else:
             return _decode_any_order(data)
-    except error as fault:
-        raise HepDecodeError(HepFault.TRUNCATED, offset=len(data)) from fault
+    except error:
+        return _decode_any_order(data)  # Nothing behind them: the slow way says what is missing.
     if size > len(data):
         raise HepDecodeError(HepFault.TRUNCATED, offset=len(data))
-    # The usual end: the payload is the only chunk left, and it ends where the packet ends.
+    # The usual end: the payload is the only chunk left, or the last behind a few others, and ends where the packet ends.
     if next_chunk == _PAYLOAD_CHUNK and _HEAD_BYTES + next_size == size and next_size >= 6:
-        tail: _Tail = (data[_HEAD_BYTES + 6 : size], b"", b"", b"", ())
+        payload, correlation_id, auth_key, node_name, extra = data[_HEAD_BYTES + 6 : size], b"", b"", b"", _NO_EXTRA
     else:
-        tail = _read_tail(_chunks(data, _HEAD_BYTES, size))
-    payload, correlation_id, auth_key, node_name, extra = tail
+        payload, correlation_id, auth_key, node_name, extra = _read_tail(data, _HEAD_BYTES, size)
     return _packet(HepPacket, (
         sec * 1_000_000 + usec, ip_proto, ipv4_text(src), src_port, ipv4_text(dst), dst_port, payload,
         protocol, capture_id, correlation_id, auth_key, node_name, 3, extra,
@@ -169,12 +175,9 @@ def _decode_any_order(data: bytes) -> HepPacket:
         raise HepDecodeError(HepFault.BAD_LENGTH, offset=4)
     if size > len(data):
         raise HepDecodeError(HepFault.TRUNCATED, offset=len(data))
-    chunks = _chunks(data, 6, size)
-    payload, correlation_id, auth_key, node_name, extra = _read_tail(
-        [one for one in chunks if one[0] not in _NUMBERS and one[0] not in _ADDRESSES]
-    )
-    numbers = {kind: _number(kind, value) for kind, value in chunks if kind in _NUMBERS}
-    addresses = {kind: _address(value) for kind, value in chunks if kind in _ADDRESSES}
+    payload, correlation_id, auth_key, node_name, others = _read_tail(data, 6, size)
+    numbers = {kind: _number(kind, value) for kind, value in others if kind in _NUMBERS}
+    addresses = {kind: _address(value) for kind, value in others if kind in _ADDRESSES}
     return HepPacket(
         captured_us=numbers.get(9, 0) * 1_000_000 + numbers.get(10, 0),
         ip_proto=numbers.get(2, 0),
@@ -188,7 +191,7 @@ def _decode_any_order(data: bytes) -> HepPacket:
         correlation_id=correlation_id,
         auth_key=auth_key,
         node_name=node_name,
-        extra=extra,
+        extra=tuple(one for one in others if one[0] not in _NUMBERS and one[0] not in _ADDRESSES),
     )
 
 
@@ -196,41 +199,38 @@ _NUMBERS: Final = {1: 1, 2: 1, 7: 2, 8: 2, 9: 4, 10: 4, 11: 1, 12: 4}
 _ADDRESSES: Final = frozenset({3, 4, 5, 6})
 
 
-def _chunks(data: bytes, start: int, end: int) -> list[tuple[int, bytes]]:
-    """The generic chunks between two offsets; those of other vendors are skipped by their length."""
-    found: list[tuple[int, bytes]] = []
-    offset = start
-    for _ in range(MAX_CHUNKS):
-        if offset == end:
-            return found
-        if offset + 6 > end:
-            raise HepDecodeError(HepFault.BAD_CHUNK, offset=offset)
-        vendor, kind, size = _CHUNK_HEAD.unpack_from(data, offset)
-        if size < 6 or offset + size > end:
-            raise HepDecodeError(HepFault.BAD_CHUNK, offset=offset)
-        if vendor == 0:
-            found.append((kind, data[offset + 6 : offset + size]))
-        offset += size
-    raise HepDecodeError(HepFault.TOO_MANY_CHUNKS, offset=offset)
+def _read_tail(data: bytes, start: int, end: int) -> _Tail:
+    """
+    The chunks between two offsets: payload, correlation id, auth key, node name and the others.
 
-
-def _read_tail(chunks: list[tuple[int, bytes]]) -> _Tail:
-    """Payload, correlation id, auth key, node name and the rest. Of a chunk sent twice, the last counts."""
+    Of a chunk sent twice the last counts; those of other vendors are skipped by their length.
+    """
     payload: bytes | None = None
     correlation_id = auth_key = node_name = b""
     extra: list[tuple[int, bytes]] = []
-    for kind, value in chunks:
+    offset, chunks = start, 0
+    while offset < end:
+        chunks += 1
+        if offset + 6 > end:
+            raise HepDecodeError(HepFault.BAD_CHUNK, offset=offset)
+        kind, size = _CHUNK_HEAD(data, offset)
+        if size < 6 or offset + size > end:
+            raise HepDecodeError(HepFault.BAD_CHUNK, offset=offset)
+        if chunks > MAX_CHUNKS:
+            raise HepDecodeError(HepFault.TOO_MANY_CHUNKS, offset=offset)
+        value = data[offset + 6 : offset + size]
+        offset += size
         if kind == 0x0F:
             payload = value
-        elif kind == 0x10:
-            payload = _inflated(value)
         elif kind == 0x11:
             correlation_id = value
-        elif kind == 0x0E:
-            auth_key = value
         elif kind == 0x13:
             node_name = value
-        else:
+        elif kind == 0x0E:
+            auth_key = value
+        elif kind == 0x10:
+            payload = _inflated(value)
+        elif kind <= 0xFFFF:  # Vendor 0.
             extra.append((kind, value))
     if payload is None:
         raise HepDecodeError(HepFault.NO_PAYLOAD, offset=6)
@@ -357,9 +357,12 @@ def encode_hep3(
     return b"".join((b"HEP3", _U16.pack(size), *parts, _chunk(0x0F, packet.payload)))
 
 
+_WRITE_HEAD: Final = Struct(">IH")
+
+
 def _chunk(kind: int, value: bytes) -> bytes:
-    return _CHUNK_HEAD.pack(0, kind, len(value) + 6) + value
+    return _WRITE_HEAD.pack(kind, len(value) + 6) + value
 
 
 def _u8(kind: int, value: int) -> bytes:
-    return _CHUNK_HEAD.pack(0, kind, 7) + bytes((value,))
+    return _WRITE_HEAD.pack(kind, 7) + bytes((value,))
