@@ -155,6 +155,9 @@ class TcpStreams:
         if stream and stream.is_left_by(segment, seq):
             pieces += self._end(flow, stream)
             stream = None
+        if stream and stream.has_ended:
+            self._counts[Loss.TCP_RETRANSMITTED] += 1
+            return pieces
         if stream is None:
             if not segment.size and not is_syn:
                 return pieces  # A bare acknowledgement: the data before it is in the past.
