@@ -1,0 +1,5 @@
+"""The command line."""
+
+from everline.cli.entry import main
+
+__all__ = ["main"]

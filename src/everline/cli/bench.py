@@ -1,0 +1,28 @@
+"""`everline bench`: measure this machine."""
+
+from typing import Annotated
+
+import typer
+
+app = typer.Typer(help="Measure what this machine can do.", no_args_is_help=True)
+
+AsJson = Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")]
+Seconds = Annotated[float, typer.Option("--seconds", min=0.1, max=3600, help="How long to measure.")]
+
+# The benchmarks load the decoder or the engine: only who measures waits for that.
+
+
+@app.command()
+def decode(*, as_json: AsJson = False, seconds: Seconds = 5.0) -> None:
+    """Decode HEP and SIP into event columns on one core."""
+    from everline.bench.decode import run  # noqa: PLC0415 - see above
+
+    run(json=as_json, seconds=seconds)
+
+
+@app.command()
+def ingest(*, as_json: AsJson = False, seconds: Seconds = 10.0) -> None:
+    """Receive, decode, store and merge, in one process."""
+    from everline.bench.ingest import run  # noqa: PLC0415 - see above
+
+    run(json=as_json, seconds=seconds)
