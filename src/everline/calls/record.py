@@ -177,7 +177,7 @@ def record_of(call_id: str, facts: Facts) -> CallRecord:
         ended_us=end.ended_us if end else None,
         released_by=end.released_by if end else None,
         cause=end.cause if end else 0,
-        messages=len(seen["event_keys"] or ()),
+        messages=_size(seen["event_keys"]),
         src_ip=source[0],
         src_port=source[1],
         dst_ip=target[0],
@@ -245,9 +245,9 @@ def _final_failure(seen: Mapping[str, Any]) -> End | None:
     failures = sorted(Failure(*one) for one in seen["failures"] or ())
     if not failures or failures[-1].cseq < (seen["attempt"] or 0):
         return None
-    who = Who(*seen["who"])
+    caller = _caller_address(Who(*seen["who"]))
     last_attempt = [one for one in failures if one.cseq == failures[-1].cseq]
-    told = [one for one in last_attempt if (one.dst_ip, one.dst_port) == (who.src_ip, who.src_port)] or last_attempt
+    told = [one for one in last_attempt if (one.dst_ip, one.dst_port) == caller] or last_attempt
     final = told[-1]
     # The first time it was told: a response repeats until its ACK arrives.
     ended_us = min(one.captured_us for one in told if (one.status, one.to_tag) == (final.status, final.to_tag))
@@ -269,6 +269,11 @@ def _caller_address(who: Who) -> tuple[str, int]:
 
 def _by_name(facts: Facts) -> dict[str, Any]:
     return dict(zip(NAMES, facts, strict=True))
+
+
+def _size(keys: frozenset[int] | int | None) -> int:
+    """How many event keys; a store tells only their number."""
+    return keys if isinstance(keys, int) else len(keys or ())
 
 
 def _uri(user: str, host: str) -> str:

@@ -1,0 +1,244 @@
+"""The questions that a store answers, as SQL text. Pure: nothing here asks."""
+
+# ruff: noqa: S608 - SQL is made here; values become text in `literals` alone.
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Final, NamedTuple
+
+from everline.calls.event import Event
+from everline.calls.facts import NAMES
+from everline.calls.record import Outcome, State
+from everline.store import derived
+from everline.store.filters import CallFilter, PageKey
+from everline.store.literals import number, pattern, text, texts
+from everline.store.schema import DATABASE, HOUR_US, Kind
+
+ALL_HOURS: Final = 2**32 - 1
+TAIL_HOURS: Final = 24
+"""How long after the end of a range its calls are followed, to see how they ended, when figures are made."""
+
+_MESSAGES: Final = f"{DATABASE}.messages"
+_CALLS: Final = f"{DATABASE}.calls"
+_LOOKUP: Final = f"{DATABASE}.lookup"
+_OF_RECORD: Final = tuple(name for name in NAMES if name not in {"codecs", "user_agents", "agents", "event_keys"})
+"""The facts that the derived columns are made of."""
+
+
+class Window(NamedTuple):
+    """A range of hours since the epoch, both included."""
+
+    low: int
+    high: int
+
+
+class Place(NamedTuple):
+    """An hour in which something of a call was captured."""
+
+    call_id: str
+    hour: int
+
+
+@dataclass(frozen=True, slots=True)
+class Hint:
+    """Rows of `lookup` that lead to all calls a filter can match."""
+
+    kind: Kind
+    condition: str
+
+    def where(self, window: Window) -> str:
+        """The rows within some hours."""
+        return f"kind = '{self.kind}' AND {self.condition} AND {_within(window)}"
+
+
+def hint_of(wanted: CallFilter) -> Hint | None:
+    """The likely most selective way through `lookup`, or None if only time narrows."""
+    for who in (wanted.caller, wanted.callee, wanted.number):
+        if who and who.strip("*"):
+            return Hint(Kind.NUMBER, matches("value", who))
+    if wanted.ip is not None:
+        return Hint(Kind.IP, f"value = {text(wanted.ip)}")
+    if wanted.status is not None and wanted.status >= 300:
+        return Hint(Kind.STATUS, f"value = {text(str(wanted.status))}")
+    if wanted.user_agent:
+        return Hint(Kind.AGENT, _contains("value", wanted.user_agent))
+    return None
+
+
+def hours_of(wanted: CallFilter) -> Window:
+    """The hours in which a call must have begun."""
+    high = ALL_HOURS if wanted.until_us is None else max(wanted.until_us - 1, 0) // HOUR_US
+    return Window(max(wanted.since_us or 0, 0) // HOUR_US, min(high, ALL_HOURS))
+
+
+def hour_counts(hours: Window, hint: Hint | None) -> str:
+    """How many rows a search would meet in each hour, newest first: `hour`, `rows`."""
+    source = f"{_CALLS} WHERE in_call = 1 AND {_within(hours)}"
+    if hint:
+        source = f"{_LOOKUP} WHERE {hint.where(Window(hours.low, ALL_HOURS))}"
+    return f"SELECT hour, count() AS rows FROM {source} GROUP BY hour ORDER BY hour DESC"
+
+
+def hinted_calls(hours: Window, hint: Hint) -> str:
+    """All calls that a hint leads to: `call_id`."""
+    return f"SELECT DISTINCT call_id FROM {_LOOKUP} WHERE {hint.where(Window(hours.low, ALL_HOURS))}"
+
+
+def candidates(window: Window, wanted: CallFilter, *, hint: Hint | None, before: PageKey | None, limit: int) -> str:
+    """
+    Calls that seem to have begun in a window, newest first: `call_id`, `start`.
+
+    `start` is made of what was captured in these hours alone. A call that really began in them has the
+    event of its start in them, so of it `start` is true; where it is not, the call began in other hours.
+    """
+    source = f"{_CALLS} WHERE in_call = 1 AND {_within(window)}"
+    if hint:
+        # An INVITE transaction ends within the hour after its start: proxies give up after minutes (RFC 3261 s.16.6).
+        inner = f"SELECT call_id FROM {_LOOKUP} WHERE {hint.where(Window(window.low, window.high + 1))}"
+        source += f" AND call_id IN ({inner})"
+    facts = derived.merged_facts(("who", "invite_us"), source)
+    start = f"SELECT call_id, {derived.COLUMNS['start_us']} AS start FROM ({facts})"
+    bounds = [f"start >= {number(wanted.since_us or 0)}", *_before("start", before)]
+    if wanted.until_us is not None:
+        bounds.append(f"start < {number(wanted.until_us)}")
+    return (
+        f"SELECT call_id, start FROM ({start}) WHERE {' AND '.join(bounds)} "
+        f"ORDER BY start DESC, call_id DESC LIMIT {limit}"
+    )
+
+
+def places(call_ids: Iterable[str]) -> str:
+    """In which hours something of these calls is: `call_id`, `hour`."""
+    where = f"kind = '{Kind.CALL}' AND value IN {texts(call_ids)}"
+    return f"SELECT DISTINCT value AS call_id, hour FROM {_LOOKUP} WHERE {where}"
+
+
+def records(found: Sequence[Place], wanted: CallFilter, *, before: PageKey | None = None, limit: int) -> str:
+    """Whole facts of the calls at these places that a filter matches, newest first."""
+    pairs = ", ".join(f"({hour}, {text(call_id)})" for call_id, hour in found)
+    source = f"{_CALLS} WHERE in_call IN (0, 1) AND (hour, call_id) IN ({pairs})"
+    facts = derived.with_columns(derived.merged_facts(NAMES, source))
+    conditions = ["1 = 1", *_before("start_us", before), *_conditions(wanted)]
+    return (
+        f"SELECT call_id, {', '.join(NAMES)} FROM ({facts}) WHERE {' AND '.join(conditions)} "
+        f"ORDER BY start_us DESC, call_id DESC LIMIT {limit}"
+    )
+
+
+def messages(call_id: str, *, limit: int) -> str:
+    """The messages of a call, each once, as columns of `Event`."""
+    return (
+        f"SELECT {', '.join(Event._fields)} FROM {_MESSAGES} WHERE call_id = {text(call_id)} "
+        f"ORDER BY captured_us, event_key LIMIT 1 BY captured_us, event_key LIMIT {limit}"
+    )
+
+
+def figures(since_us: int, until_us: int, *, step_us: int) -> str:
+    """What `calls.kpi.KpiCounts` holds, by `step`: how many times `step_us` after `since_us` calls began."""
+    outcomes = ", ".join(f"countIf(outcome = '{outcome}') AS {outcome}" for outcome in Outcome)
+    return (
+        f"SELECT toUInt32(intDiv(start_us - {number(since_us)}, {step_us})) AS step, count() AS attempts, "
+        "countIf(answered_us > 0) AS with_answer, countIf(is_challenge) AS challenged, "
+        f"countIf(outcome = '{Outcome.CANCELLED}' AND answered_us = 0 AND ringing_us > 0) AS abandoned_ringing, "
+        "countIf(has_talk) AS talks, sum(talk_us) AS all_talk_us, "
+        "sumMapIf([status], [toUInt64(1)], end = 'failure') AS statuses, "
+        "quantilesExactIf(0.5, 0.95)(pdd_us, has_pdd) AS pdd, quantilesExactIf(0.5, 0.95)(srd_us, has_srd) AS srd, "
+        f"{outcomes} FROM ({_attempts(since_us, until_us)}) GROUP BY step ORDER BY step"
+    )
+
+
+def top_failures(since_us: int, until_us: int, *, limit: int) -> str:
+    """Which destinations were not reached, most often first: `callee`, `status`, `calls`."""
+    return (
+        f"SELECT callee, status, count() AS calls FROM ({_attempts(since_us, until_us)}) WHERE end = 'failure' "
+        f"GROUP BY callee, status ORDER BY calls DESC, callee, status LIMIT {limit}"
+    )
+
+
+def open_calls(since_us: int, before_us: int, *, limit: int) -> str:
+    """Calls without an end of which nothing was captured from `before_us` on, oldest first: `call_id`."""
+    source = f"{_CALLS} WHERE in_call = 1 AND hour >= {max(since_us, 0) // HOUR_US}"
+    facts = derived.with_columns(derived.merged_facts(_OF_RECORD, source))
+    return (
+        f"SELECT call_id FROM ({facts}) WHERE end = '' AND start_us >= {number(since_us)} "
+        f"AND last_us < {number(before_us)} ORDER BY last_us, call_id LIMIT {limit}"
+    )
+
+
+def partitions(table: str) -> str:
+    """The partitions of a table: `partition`."""
+    return f"SELECT DISTINCT partition FROM system.parts WHERE active AND database = '{DATABASE}' AND table = '{table}'"
+
+
+def drop_partition(table: str, partition: str) -> str:
+    """Delete a partition: a number (a day) as it is, all else (a Monday) as text."""
+    value = partition if partition.isdigit() else text(partition)
+    return f"ALTER TABLE {DATABASE}.{table} DROP PARTITION {value}"
+
+
+def matches(column: str, wanted: str) -> str:
+    """A text that may stand for any text in front or at the end, by `*`."""
+    core = wanted.strip("*")
+    anything_before, anything_after = wanted.startswith("*"), wanted.endswith("*")
+    if not anything_before and not anything_after:
+        return f"{column} = {text(wanted)}"
+    shape = ("%" if anything_before else "") + pattern(core) + ("%" if anything_after else "")
+    return f"{column} LIKE {text(shape)}"
+
+
+def _attempts(since_us: int, until_us: int) -> str:
+    """
+    Calls whose initial INVITE was captured, and that began in a range: facts and columns of the record.
+
+    A call with rows in the hour before the range began before it. One that was silent for longer than
+    that has no initial INVITE in the hours that are read.
+    """
+    low, high = max(since_us, 0) // HOUR_US, max(until_us, 0) // HOUR_US + TAIL_HOURS
+    earlier = f"SELECT call_id FROM {_CALLS} WHERE in_call = 1 AND hour + 1 = {low}"
+    source = f"{_CALLS} WHERE in_call = 1 AND {_within(Window(low, high))} AND call_id NOT IN ({earlier})"
+    facts = derived.with_columns(derived.merged_facts(_OF_RECORD, source))
+    is_initial = f"{derived.part('who', 'status')} = 0 AND {derived.part('who', 'to_tag')} = ''"
+    is_within = f"start_us >= {number(since_us)} AND start_us < {number(until_us)}"
+    return f"SELECT * FROM ({facts}) WHERE {is_initial} AND {is_within}"
+
+
+def _conditions(wanted: CallFilter) -> list[str]:
+    found = [f"start_us >= {number(wanted.since_us)}"] if wanted.since_us is not None else []
+    if wanted.until_us is not None:
+        found.append(f"start_us < {number(wanted.until_us)}")
+    if wanted.number is not None:
+        found.append(f"({matches('caller', wanted.number)} OR {matches('callee', wanted.number)})")
+    if wanted.caller is not None:
+        found.append(matches("caller", wanted.caller))
+    if wanted.callee is not None:
+        found.append(matches("callee", wanted.callee))
+    if wanted.call_id is not None:
+        found.append(f"call_id = {text(wanted.call_id)}")
+    if wanted.state is not None:
+        found.append(f"state = '{State(wanted.state)}'")
+    if wanted.outcome is not None:
+        found.append(f"outcome = '{Outcome(wanted.outcome)}'")
+    if wanted.status is not None:
+        found.append(f"status = {number(wanted.status)}")
+    if wanted.ip is not None:
+        ends = f"{derived.part('who', 'src_ip')}, {derived.part('who', 'dst_ip')}"
+        found.append(f"has([{ends}], {text(wanted.ip)})")
+    if wanted.user_agent is not None:
+        agents = (_contains(column, wanted.user_agent) for column in ("caller_agent", "callee_agent"))
+        found.append(f"({' OR '.join(agents)})")
+    return found
+
+
+def _contains(column: str, wanted: str) -> str:
+    return f"positionCaseInsensitiveUTF8({column}, {text(wanted)}) > 0"
+
+
+def _before(column: str, key: PageKey | None) -> list[str]:
+    if key is None:
+        return []
+    at = number(key.start_us)
+    return [f"({column} < {at} OR ({column} = {at} AND call_id < {text(key.call_id)}))"]
+
+
+def _within(window: Window) -> str:
+    return f"hour >= {window.low} AND hour <= {window.high}"
