@@ -17,11 +17,11 @@ from xxhash import xxh3_64_intdigest
 from everline.calls.event import RTCP, SIP, EventBatch
 from everline.errors import EverlineError
 from everline.wire.codecs import offered_codecs
-from everline.wire.hep import HepDecodeError, HepPacket, decode_hep, looks_like_hep
+from everline.wire.hep import HepDecodeError, HepPacket, decode_hep, decode_hep3, looks_like_hep
 from everline.wire.inflate import InflateError, inflate
 from everline.wire.packet import IPPROTO_UDP
 from everline.wire.rtcp import RtcpDecodeError, decode_rtcp
-from everline.wire.sip import MAX_CALL_ID, SipDecodeError, SipFault, parse_sip, unwrap_json
+from everline.wire.sip import MAX_CALL_ID, SipDecodeError, SipFault, SipMessage, parse_sip, unwrap_json
 
 MAX_DATAGRAM: Final = 65_535
 _GZIP: Final = b"\x1f\x8b"
@@ -108,12 +108,13 @@ def decode_batch(datagrams: Iterable[Datagram], rules: DecodeRules) -> Decoded:
     for datagram in datagrams:
         try:
             packet = _packet_of(datagram, rules)
-            row = (_sip_row if packet[7] == SIP else _quality_row)(packet, datagram, rules)
+            row = _sip_row(packet, datagram[1], rules) if packet[7] == SIP else _quality_row(packet, datagram, rules)
         except (HepDecodeError, SipDecodeError, RtcpDecodeError, RejectedError) as fault:
             rejected[fault.reason] += 1
             continue
         rows.append(row)
-        clamped += row[1] != packet[0]
+        if row[1] != packet[0]:
+            clamped += 1
     return Decoded(EventBatch.of(rows), rejected, clamped)
 
 
@@ -122,16 +123,21 @@ def event_key(captured_us: int, src_ip: str, src_port: int, dst_ip: str, dst_por
     return xxh3_64_intdigest(payload, (_address_hash(src_ip, src_port, dst_ip, dst_port) + captured_us) & _MASK)
 
 
-def _sip_row(packet: HepPacket, datagram: Datagram, rules: DecodeRules) -> tuple[Any, ...]:
+def _sip_row(packet: HepPacket, received_us: int, rules: DecodeRules) -> tuple[Any, ...]:
     (captured_us, ip_proto, src_ip, src_port, dst_ip, dst_port, payload, _,
      capture_id, correlation_id, _, node_name, _, _) = packet  # fmt: skip
-    method, status, call_id, cseq, sender, recipient, user_agent, cause, sdp = _parse(payload)
-    received_us = datagram[1]
+    try:
+        method, status, call_id, cseq, sender, recipient, user_agent, cause, sdp = parse_sip(payload)
+    except SipDecodeError as fault:
+        method, status, call_id, cseq, sender, recipient, user_agent, cause, sdp = _unwrapped(payload, fault)
+    from_user, from_host, from_tag = sender
+    to_user, to_host, to_tag = recipient
+    key = xxh3_64_intdigest(payload, (_address_hash(src_ip, src_port, dst_ip, dst_port) + captured_us) & _MASK)
+    if not -rules.max_age_us <= captured_us - received_us <= rules.max_ahead_us:
+        captured_us = received_us
     return (
-        call_id, _captured_us(captured_us, received_us, rules),
-        event_key(captured_us, src_ip, src_port, dst_ip, dst_port, payload),
-        received_us, SIP, ip_proto,
-        src_ip, src_port, dst_ip, dst_port, method, status, cseq, *sender, *recipient,
+        call_id, captured_us, key, received_us, SIP, ip_proto, src_ip, src_port, dst_ip, dst_port,
+        method, status, cseq, from_user, from_host, from_tag, to_user, to_host, to_tag,
         user_agent, offered_codecs(sdp) if sdp else "", cause,
         _agent(node_name, capture_id), _text(correlation_id) if correlation_id else "", rules.node, payload,
     )  # fmt: skip
@@ -162,7 +168,9 @@ def _packet_of(datagram: Datagram, rules: DecodeRules) -> HepPacket:
             data = _gunzipped(data)
         if not looks_like_hep(data):
             return _mirrored(data, datagram, rules)
-    packet = decode_hep(data)
+        packet = decode_hep(data)
+    else:
+        packet = decode_hep3(data)
     if rules.auth_key and not compare_digest(packet.auth_key, rules.auth_key):
         raise RejectedError(Fault.WRONG_KEY)
     return packet
@@ -186,15 +194,12 @@ def _gunzipped(data: bytes) -> bytes:
         raise RejectedError(Fault.BAD_GZIP) from fault
 
 
-def _parse(payload: bytes) -> tuple[Any, ...]:
-    """`SipMessage` of a payload, which may be wrapped in JSON."""
-    try:
-        return parse_sip(payload)
-    except SipDecodeError as fault:
-        inner = unwrap_json(payload) if fault.reason is SipFault.NOT_SIP and payload[:1] == b"{" else None
-        if inner is None:
-            raise
-        return parse_sip(inner)
+def _unwrapped(payload: bytes, fault: SipDecodeError) -> SipMessage:
+    """The SIP message of a payload that is not SIP itself: some agents wrap it in JSON."""
+    inner = unwrap_json(payload) if fault.reason is SipFault.NOT_SIP and payload[:1] == b"{" else None
+    if inner is None:
+        raise fault
+    return parse_sip(inner)
 
 
 def _captured_us(captured_us: int, received_us: int, rules: DecodeRules) -> int:

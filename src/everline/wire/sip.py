@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable
 from enum import StrEnum
 from functools import lru_cache
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, TypeAlias
 from urllib.parse import unquote
 
 from everline.errors import EverlineError
@@ -77,23 +77,36 @@ _WANTED: Final = {
     "user-agent": "u", "server": "s", "reason": "r", "content-type": "c", "c": "c", "content-length": "l", "l": "l",
 }  # fmt: skip
 
+# Each spelling in use, wanted or not, so that the common case is one look-up.
+_LETTERS: Final = dict.fromkeys(
+    (
+        "Via", "Record-Route", "Route", "Contact", "Max-Forwards", "Allow", "Supported", "Authorization", "Require",
+        "Proxy-Authorization", "WWW-Authenticate", "Proxy-Authenticate", "P-Asserted-Identity", "Date", "Expires",
+        "Session-Expires", "Min-SE", "Subject", "Accept", "RAck", "RSeq", "Event", "v", "m", "k",
+    ),
+    "",
+) | {spelling: letter for name, letter in _WANTED.items() for spelling in (name, name.title(), name.upper())} | {
+    "Call-ID": "i", "CSeq": "q",
+}  # fmt: skip
+
 _FOLD: Final = re.compile(r"\n[ \t]+")
 _METHOD: Final = r"[A-Za-z0-9\-.!%*_+`'~]{1,32}"  # RFC 3261 section 25.1, and no method is longer.
 _REQUEST: Final = re.compile(rf"({_METHOD})[ \t]+[^ \t].*[ \t]SIP/2\.0[ \t]*\Z", re.IGNORECASE)
 _STATUS: Final = re.compile(r"SIP/2\.0[ \t]+([1-6]\d\d)(?:[ \t]|\Z)", re.IGNORECASE)
 _CSEQ: Final = re.compile(rf"[ \t]*(\d{{1,10}})[ \t]+({_METHOD})[ \t]*\Z")
 _QUOTED: Final = re.compile(r'[ \t]*"(?:[^"\\]|\\.)*"')
+# The usual shape of From and To; whatever does not match it is read step by step.
+_USUAL_ADDRESS: Final = re.compile(
+    r'[ \t]*(?:"[^"\\<>]*"[ \t]*|[^"<>:;,@]*)<[sS][iI][pP][sS]?:(?:([^@:;<>%\[?]*)@)?([A-Za-z0-9.\-]+)(?::\d+)?'
+    r"(?:;[^<>?]*)?>[ \t]*(?:;[ \t]*tag=([^;,\s>\"]+))?[ \t]*\Z"
+)
 _TAG: Final = re.compile(r';[ \t]*tag[ \t]*=[ \t]*([^;,\s>"]+)', re.IGNORECASE)
 _Q850: Final = re.compile(r"Q\.850[ \t]*;[ \t]*cause[ \t]*=[ \t]*(\d{1,3})(?!\d)", re.IGNORECASE)
 _LENGTH: Final = re.compile(r"[ \t]*(\d{1,7})[ \t]*\Z")
 
 _NOBODY: Final = SipAddress("", "", "")
 _MEMO_CHARS: Final = 256
-_MEMO_LINES: Final = 65_536
-_UNIQUE: Final = frozenset(
-    {"Via", "v", "Record-Route", "Route", "Contact", "m", "Authorization", "Proxy-Authorization"}
-)
-"""Headers that are not worth remembering: they are not read, and differ from message to message."""
+_MEMO_LINES: Final = 32_768
 
 
 def parse_sip(payload: bytes) -> SipMessage:
@@ -175,34 +188,33 @@ _message = tuple.__new__  # Half the cost of the constructor, on the hottest pat
 
 def _header_fields(lines: list[str]) -> dict[str, Any]:  # each letter has a type of its own, see _VALUE
     """The header fields that we want, read, by their letter; of one that repeats, the first."""
-    found: dict[str, Any] = {}
-    remembered = _REMEMBERED.get
-    for line in lines:
-        field = remembered(line)
-        if field is None:
-            if not line:
-                break
-            field = _read_field(line)
-        if field:
-            letter, value = field
-            if letter not in found:
-                found[letter] = value
-    return found
+    if "" in lines:
+        del lines[lines.index("") :]
+    fields: list[Any] = list(map(_REMEMBERED.get, lines))
+    unread = 0
+    while None in fields:  # One or two lines of a message, mostly none.
+        unread = fields.index(None, unread)
+        fields[unread] = _read_field(lines[unread])
+    fields.reverse()
+    return dict(filter(None, fields))
 
 
-_REMEMBERED: Final[dict[str, tuple[str, Any] | tuple[()]]] = {}
-"""Header lines that were read before: most repeat within a call and across its hops. Bounded, see `_read_field`."""
+_Field: TypeAlias = tuple[str, Any] | tuple[()]  # Letter and value, or nothing.
+_REMEMBERED: Final[dict[str, _Field]] = {}
+"""Lines that were read before: most repeat within a call and across its hops. Bounded, see `_read_field`."""
 
 
-def _read_field(line: str) -> tuple[str, Any] | tuple[()]:
+def _read_field(line: str) -> _Field:
     """Letter and value of a header line; nothing for one that is not wanted or has no usable value."""
     if "\n" in line or line[0] in " \t":
         raise _OddLinesError
     name, _, value = line.partition(":")
-    letter = _WANTED.get(name) or _WANTED.get(name.strip().lower(), "")
+    letter = _LETTERS.get(name)
+    if letter is None:
+        letter = _WANTED.get(name.strip().lower(), "")
     read = _VALUE[letter](value) if letter else None
-    field = () if read is None else (letter, read)
-    if name not in _UNIQUE and len(line) <= _MEMO_CHARS:
+    field: _Field = () if read is None else (letter, read)
+    if len(line) <= _MEMO_CHARS:
         if len(_REMEMBERED) >= _MEMO_LINES:
             _REMEMBERED.clear()
         _REMEMBERED[line] = field
@@ -235,6 +247,10 @@ def _read_cseq(value: str) -> tuple[int, str] | None:
 
 def parse_address(value: str) -> SipAddress:
     """The parts of a From or To value (RFC 3261 sections 20.20 and 20.39) that are usable; empty ones elsewhere."""
+    usual = _USUAL_ADDRESS.match(value) if len(value) <= MAX_TEXT else None
+    if usual:
+        user, host, tag = usual.groups("")
+        return SipAddress(user, host.lower(), tag)
     quoted = _QUOTED.match(value)
     if quoted:
         value = value[quoted.end() :]
@@ -245,9 +261,9 @@ def parse_address(value: str) -> SipAddress:
         # Without brackets the parameters belong to the header field (RFC 3261 section 20).
         uri, semicolon, params = before.partition(";")
         params = semicolon + params
-    tag = _TAG.search(params)
+    found = _TAG.search(params)
     user, host = _read_uri(uri)
-    return SipAddress(user, host, tag[1][:MAX_TEXT] if tag else "")
+    return SipAddress(user, host, found[1][:MAX_TEXT] if found else "")
 
 
 def _read_uri(uri: str) -> tuple[str, str]:
