@@ -20,10 +20,13 @@ from everline.wire.codecs import offered_codecs
 from everline.wire.hep import HepDecodeError, HepPacket, decode_hep, decode_hep3, looks_like_hep
 from everline.wire.inflate import InflateError, inflate
 from everline.wire.packet import IPPROTO_UDP
-from everline.wire.rtcp import RtcpDecodeError, decode_rtcp
+from everline.wire.rtcp import RtcpDecodeError
+from everline.wire.rtcp_json import decode_agent_rtcp
 from everline.wire.sip import MAX_CALL_ID, SipDecodeError, SipFault, SipMessage, parse_sip, unwrap_json
 
 MAX_DATAGRAM: Final = 65_535
+MAX_RTCP: Final = 8192
+"""Longest RTCP taken, in bytes: a report fits one packet on the wire, and its JSON is a few times as long."""
 _GZIP: Final = b"\x1f\x8b"
 _MASK: Final = 0xFFFF_FFFF_FFFF_FFFF
 
@@ -35,6 +38,7 @@ class Fault(StrEnum):
     KEEPALIVE = "keepalive"
     PROTOCOL = "unsupported_protocol"
     NO_CORRELATION = "rtcp_no_correlation_id"
+    RTCP_TOO_LARGE = "rtcp_too_large"
     BAD_GZIP = "bad_gzip"
 
 
@@ -150,10 +154,12 @@ def _quality_row(packet: HepPacket, datagram: Datagram, rules: DecodeRules) -> t
     call_id = _text(packet.correlation_id).strip()
     if not call_id or len(call_id) > MAX_CALL_ID:
         raise RejectedError(Fault.NO_CORRELATION)
-    decode_rtcp(packet.payload)
+    if len(packet.payload) > MAX_RTCP:
+        raise RejectedError(Fault.RTCP_TOO_LARGE)
+    decode_agent_rtcp(packet.payload)
     captured_us = _captured_us(packet.captured_us, datagram.received_us, rules)
     return (
-        call_id, captured_us, event_key(packet[0], packet[2], packet[3], packet[4], packet[5], packet[6]), datagram.received_us, RTCP, packet.ip_proto,
+        call_id, captured_us, event_key(packet[0], *packet[2:7]), datagram.received_us, RTCP, packet.ip_proto,
         packet.src_ip, packet.src_port, packet.dst_ip, packet.dst_port, "RTCP", 0, 0,
         "", "", "", "", "", "", "", "", 0,
         _agent(packet.node_name, packet.capture_id), call_id, rules.node, packet.payload,

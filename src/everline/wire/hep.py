@@ -153,7 +153,7 @@ def decode_hep3(data: bytes) -> HepPacket:
         return _decode_any_order(data)  # Nothing behind them: the slow way says what is missing.
     if size > len(data):
         raise HepDecodeError(HepFault.TRUNCATED, offset=len(data))
-    # The usual end: the payload is the only chunk left, or the last behind a few others, and ends where the packet ends.
+    # The usual end: the payload is the only chunk left, and it ends where the packet ends.
     if next_chunk == _PAYLOAD_CHUNK and _HEAD_BYTES + next_size == size and next_size >= 6:
         payload, correlation_id, auth_key, node_name, extra = data[_HEAD_BYTES + 6 : size], b"", b"", b"", _NO_EXTRA
     else:
@@ -206,6 +206,7 @@ def _read_tail(data: bytes, start: int, end: int) -> _Tail:
     Of a chunk sent twice the last counts; those of other vendors are skipped by their length.
     """
     payload: bytes | None = None
+    compressed = False
     correlation_id = auth_key = node_name = b""
     extra: list[tuple[int, bytes]] = []
     offset, chunks = start, 0
@@ -220,20 +221,20 @@ def _read_tail(data: bytes, start: int, end: int) -> _Tail:
             raise HepDecodeError(HepFault.TOO_MANY_CHUNKS, offset=offset)
         value = data[offset + 6 : offset + size]
         offset += size
-        if kind == 0x0F:
-            payload = value
+        if kind in {0x0F, 0x10}:
+            payload, compressed = value, kind == 0x10
         elif kind == 0x11:
             correlation_id = value
         elif kind == 0x13:
             node_name = value
         elif kind == 0x0E:
             auth_key = value
-        elif kind == 0x10:
-            payload = _inflated(value)
         elif kind <= 0xFFFF:  # Vendor 0.
             extra.append((kind, value))
     if payload is None:
         raise HepDecodeError(HepFault.NO_PAYLOAD, offset=6)
+    if compressed:
+        payload = _inflated(payload)
     return payload, correlation_id, auth_key, node_name, tuple(extra)
 
 

@@ -94,11 +94,12 @@ _METHOD: Final = r"[A-Za-z0-9\-.!%*_+`'~]{1,32}"  # RFC 3261 section 25.1, and n
 _REQUEST: Final = re.compile(rf"({_METHOD})[ \t]+[^ \t].*[ \t]SIP/2\.0[ \t]*\Z", re.IGNORECASE)
 _STATUS: Final = re.compile(r"SIP/2\.0[ \t]+([1-6]\d\d)(?:[ \t]|\Z)", re.IGNORECASE)
 _CSEQ: Final = re.compile(rf"[ \t]*(\d{{1,10}})[ \t]+({_METHOD})[ \t]*\Z")
-_QUOTED: Final = re.compile(r'[ \t]*"(?:[^"\\]|\\.)*"')
+# Repetitions that never give back what they took (*+, ++) keep the work linear, whatever a header field holds.
+_QUOTED: Final = re.compile(r'[ \t]*+"[^"\\]*+(?:\\.[^"\\]*+)*+"')
 # The usual shape of From and To; whatever does not match it is read step by step.
 _USUAL_ADDRESS: Final = re.compile(
-    r'[ \t]*(?:"[^"\\<>]*"[ \t]*|[^"<>:;,@]*)<[sS][iI][pP][sS]?:(?:([^@:;<>%\[?]*)@)?([A-Za-z0-9.\-]+)(?::\d+)?'
-    r"(?:;[^<>?]*)?>[ \t]*(?:;[ \t]*tag=([^;,\s>\"]+))?[ \t]*\Z"
+    r'(?:[ \t]*+"[^"\\<>]*+"[ \t]*+|[^"<>:;,@]*+)<[sS][iI][pP][sS]?:(?:([^@:;<>%\[?]*+)@)?([A-Za-z0-9.\-]++)(?::\d++)?'
+    r"(?:;[^<>?]*+)?>(?:[ \t]*+;[ \t]*+tag=([^;,\s>\"]++))?[ \t]*\Z"
 )
 _TAG: Final = re.compile(r';[ \t]*tag[ \t]*=[ \t]*([^;,\s>"]+)', re.IGNORECASE)
 _Q850: Final = re.compile(r"Q\.850[ \t]*;[ \t]*cause[ \t]*=[ \t]*(\d{1,3})(?!\d)", re.IGNORECASE)
@@ -164,7 +165,7 @@ def _odd_lines(payload: bytes) -> list[str]:
         text = str(head, "utf-8")
     except UnicodeDecodeError:
         text = str(head, "latin-1")
-    return _FOLD.sub(" ", text).split("\n", MAX_LINES)
+    return _FOLD.sub(" ", text).split("\n", MAX_LINES)[:MAX_LINES]
 
 
 def unwrap_json(payload: bytes) -> bytes | None:
@@ -285,6 +286,7 @@ def _sdp_text(payload: bytes, found: dict[str, Any]) -> str:
     kind = found["c"]
     if "sdp" not in kind and "multipart" not in kind:
         return ""
+    payload = payload.lstrip(b"\r\n")
     start = payload.find(b"\r\n\r\n") + 3
     if start < 3:
         start = payload.find(b"\n\n") + 1
