@@ -17,7 +17,7 @@ def decode(*, as_json: AsJson = False, seconds: Seconds = 5.0) -> None:
     """Decode HEP and SIP into event columns on one core."""
     from everline.bench.decode import run  # noqa: PLC0415 - see above
 
-    run(json=as_json, seconds=seconds)
+    run(as_json=as_json, seconds=seconds)
 
 
 @app.command()
@@ -25,4 +25,4 @@ def ingest(*, as_json: AsJson = False, seconds: Seconds = 10.0) -> None:
     """Receive, decode, store and merge, in one process."""
     from everline.bench.ingest import run  # noqa: PLC0415 - see above
 
-    run(json=as_json, seconds=seconds)
+    run(as_json=as_json, seconds=seconds)
