@@ -1,0 +1,92 @@
+"""What a node keeps beside its store: where it answers, who may sign in, what signs sessions."""
+
+import json
+import os
+import secrets
+from pathlib import Path
+from typing import Final
+
+from everline import __version__
+from everline.errors import EverlineError
+
+TOKEN_FILE: Final = "admin.token"  # noqa: S105 - its name, not its content
+NODE_FILE: Final = "node.json"
+SESSION_KEY_FILE: Final = "session.key"
+STORE_DIR: Final = "store"
+
+
+class DataDirError(EverlineError):
+    """The data directory cannot be used."""
+
+    exit_code = 3
+
+    def __init__(self, path: Path, why: OSError) -> None:
+        super().__init__(
+            f"cannot use {path} as data directory: {why.strerror or why}; "
+            "give it to this user, free some space, or choose another with --data"
+        )
+
+
+class DataDir:
+    """The data directory of one node; only its own user can read it."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    @property
+    def store(self) -> Path:
+        """Where the store is."""
+        return self.path / STORE_DIR
+
+    def prepare(self) -> None:
+        """
+        Make the directory, and see that files can be written.
+
+        Raises:
+            DataDirError: It can't be made or written.
+        """
+        try:
+            self.path.mkdir(parents=True, exist_ok=True, mode=0o700)
+            probe = self.path / ".probe"
+            probe.write_bytes(b"can be written\n")
+            probe.unlink()
+        except OSError as fault:
+            raise DataDirError(self.path, fault) from fault
+
+    def secret(self, name: str) -> str:
+        """The secret in a file of mode 0600; made at the first start."""
+        try:
+            kept = self._read(name)
+            if not kept:
+                self._write_new(name, secrets.token_urlsafe(32))
+                kept = self._read(name)
+        except OSError as fault:
+            raise DataDirError(self.path, fault) from fault
+        return kept
+
+    def announce(self, url: str, *, node: str) -> None:
+        """Say where the node answers, for the client commands."""
+        about = {"url": url, "node": node, "version": __version__, "pid": os.getpid()}
+        fresh = self.path / f"{NODE_FILE}.new"
+        try:
+            fresh.write_text(json.dumps(about) + "\n", encoding="utf-8")
+            fresh.replace(self.path / NODE_FILE)
+        except OSError as fault:
+            raise DataDirError(self.path, fault) from fault
+
+    def retract(self) -> None:
+        """The node answers no more."""
+        (self.path / NODE_FILE).unlink(missing_ok=True)
+
+    def _read(self, name: str) -> str:
+        path = self.path / name
+        return path.read_text(encoding="ascii").strip() if path.exists() else ""
+
+    def _write_new(self, name: str, value: str) -> None:
+        fresh = self.path / f"{name}.new"
+        fresh.unlink(missing_ok=True)
+        with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+            file.write(value + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+        fresh.replace(self.path / name)

@@ -1,0 +1,62 @@
+"""What somebody has to do regularly: close silent calls, drop old days. In a single process, the process itself."""
+
+import asyncio
+import logging
+from datetime import UTC, datetime, timedelta
+from time import time_ns
+from typing import Final
+
+from everline.calls.event import Event, EventBatch
+from everline.calls.timeout import Patience, timeout_event
+from everline.errors import EverlineError
+from everline.ingest.lane import EventSink
+from everline.store.embedded import EmbeddedStore
+
+log = logging.getLogger(__name__)
+
+STALE_EVERY_S: Final = 30.0
+RETENTION_EVERY_S: Final = 3600.0
+LOOK_BACK_US: Final = 8 * 86_400 * 1_000_000
+"""Calls that began longer ago are not looked for: the longest patience that can be configured is seven days."""
+
+
+async def close_silent_calls(store: EmbeddedStore, bus: EventSink, patience: Patience, *, node: str) -> int:
+    """Give up the calls that were silent for too long; how many."""
+    now_us = time_ns() // 1000
+    shortest_us = min(patience.ringing_us, patience.answered_us)
+    events: list[Event] = []
+    for call_id in await store.stale(now_us - LOOK_BACK_US, now_us - shortest_us):
+        record = await store.call(call_id)
+        event = timeout_event(record, patience, now_us=now_us, node=node) if record else None
+        if event:
+            events.append(event)
+    if events:
+        batch = EventBatch.of(events)
+        await store.insert(batch)
+        await bus.insert(batch)
+        log.info("calls.closed_silent", extra={"calls": len(events)})
+    return len(events)
+
+
+async def drop_old_days(store: EmbeddedStore, *, retention_days: int) -> int:
+    """Delete what is older than the retention; how many partitions went."""
+    dropped = await store.drop_before((datetime.now(UTC) - timedelta(days=retention_days)).date())
+    if dropped:
+        log.info("store.dropped_old_days", extra={"partitions": dropped})
+    return dropped
+
+
+async def repeat_duties(
+    store: EmbeddedStore, bus: EventSink, patience: Patience, *, retention_days: int, node: str
+) -> None:
+    """Do both for ever, each in its own rhythm; a duty that fails is tried again the next time."""
+    next_retention_s = 0.0
+    while True:
+        try:
+            await close_silent_calls(store, bus, patience, node=node)
+            if asyncio.get_running_loop().time() >= next_retention_s:
+                await drop_old_days(store, retention_days=retention_days)
+                next_retention_s = asyncio.get_running_loop().time() + RETENTION_EVERY_S
+        except EverlineError as fault:
+            log.warning("duties.failed", extra={"why": str(fault)})
+        await asyncio.sleep(STALE_EVERY_S)
