@@ -64,9 +64,9 @@ class DataDir:
             raise DataDirError(self.path, fault) from fault
         return kept
 
-    def announce(self, url: str, *, node: str) -> None:
+    def announce(self, url: str, *, node: str, hep: str) -> None:
         """Say where the node answers, for the client commands."""
-        about = {"url": url, "node": node, "version": __version__, "pid": os.getpid()}
+        about = {"url": url, "hep": hep, "node": node, "version": __version__, "pid": os.getpid()}
         fresh = self.path / f"{NODE_FILE}.new"
         try:
             fresh.write_text(json.dumps(about) + "\n", encoding="utf-8")

@@ -136,7 +136,7 @@ class Node:
             await self._store.close()
             raise
         self.ingesting = asyncio.create_task(self._pipeline.run(), name="ingest")
-        self._data.announce(self.url, node=self._config.name)
+        self._data.announce(self.url, node=self._config.name, hep=str(self.hep))
 
     def greet(self) -> None:
         """Tell whoever started the node where to look."""

@@ -1,0 +1,5 @@
+"""`python -m everline`."""
+
+from everline.cli import main
+
+main()
