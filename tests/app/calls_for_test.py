@@ -1,14 +1,15 @@
 """Calls as captured messages, and a store and a node that hold them: what the tests of the application look at."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 from everline.app.services import PacketLedger, Services
 from everline.bus.memory import MemoryBus
 from everline.calls.event import SIP, Event
-from everline.calls.facts import facts_of, is_call
+from everline.calls.facts import facts_of
 from everline.calls.kpi import KpiBucket, KpiCounts, Kpis, kpis_of
-from everline.calls.record import CallRecord, record_of
+from everline.calls.record import CallRecord, is_call, record_of
 from everline.store.filters import CallFilter, CallPage, PageKey
 
 NOW = 1_790_000_000.0
@@ -63,21 +64,18 @@ def message(
     )  # fmt: skip
 
 
-def answered_call(call_id: str = "call-1@test", *, start_ms: float = 0, **of_all: str) -> list[Event]:
+def answered_call(call_id: str = "call-1@test", *, start_ms: float = 0, caller_agent: str = "Phone 1.0") -> list[Event]:
     """A call that rang after 0.2 s, was answered after 3.2 s and released by the caller after 250 s of talk."""
     back = (BOB, ALICE)
-
-    def one(what: str | int, at_ms: float, **more: object) -> Event:
-        return message(what, start_ms + at_ms, call_id=call_id, **of_all, **more)  # type: ignore[arg-type]  # a test's short form
-
+    one = partial(message, call_id=call_id)
     return [
-        one("INVITE", 0, sdp=OFFER, user_agent=of_all.pop("caller_agent", "Phone 1.0")),
-        one(100, 20, ends=back),
-        one(180, 200, ends=back, to_tag="b"),
-        one(200, 3200, ends=back, to_tag="b", sdp=OFFER, user_agent="Desk 2.0"),
-        one("ACK", 3250, to_tag="b"),
-        one("BYE", 253_200, to_tag="b", cseq=2),
-        one(200, 253_230, ends=back, method="BYE", to_tag="b", cseq=2),
+        one("INVITE", start_ms, sdp=OFFER, user_agent=caller_agent),
+        one(100, start_ms + 20, ends=back),
+        one(180, start_ms + 200, ends=back, to_tag="b"),
+        one(200, start_ms + 3200, ends=back, to_tag="b", sdp=OFFER, user_agent="Desk 2.0"),
+        one("ACK", start_ms + 3250, to_tag="b"),
+        one("BYE", start_ms + 253_200, to_tag="b", cseq=2),
+        one(200, start_ms + 253_230, ends=back, method="BYE", to_tag="b", cseq=2),
     ]
 
 
@@ -137,17 +135,25 @@ class ListStore:
         return [KpiBucket(at, await self.kpis(at, at + step_s * 1_000_000)) for at in starts]
 
 
-def services_with(events: Iterable[Event] = (), *, bus: MemoryBus | None = None, faults: Sequence[str] = ()) -> Services:
+def services_with(
+    events: Iterable[Event] = (),
+    *,
+    bus: MemoryBus | None = None,
+    faults: Sequence[str] = (),
+    token: str = TOKEN,
+    key: bytes = KEY,
+    metrics: Callable[[], str] = lambda: "everline_received_total 12\n",
+) -> Services:
     """What an application needs, around the events given."""
     return Services(
         store=ListStore(list(events)),
         bus=bus or MemoryBus(),
-        metrics=lambda: "everline_received_total 12\n",
+        metrics=metrics,
         ledger=lambda: PacketLedger(received=12, stored=10, rejected=1, dropped=0, pending=1),
         readiness=lambda: faults,
         node="node-1",
-        admin_token=TOKEN,
-        session_key=KEY,
+        admin_token=token,
+        session_key=key,
         clock=lambda: NOW,
     )
 

@@ -4,9 +4,9 @@ from collections.abc import Iterator
 
 import pytest
 from fastapi.testclient import TestClient
+from tests.app.calls_for_test import TOKEN, answered_call, busy_call, message, services_with
 
 from everline.app.web import create_app
-from tests.app.calls_for_test import TOKEN, answered_call, busy_call, message, services_with
 
 REGISTER = "register/1?x=%2F@test"
 

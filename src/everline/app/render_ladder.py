@@ -1,26 +1,29 @@
 """A ladder as a drawing (SVG) and as plain text."""
 
+from collections.abc import Sequence
 from typing import Final
 
 from markupsafe import Markup
 
 from everline.calls.ladder import Column, Ladder, Phase, Row
 
-GUTTER: Final = 96
+GUTTER: Final = 100
 """Left of the first column: the time."""
-COLUMN: Final = 190
+COLUMN: Final = 158
 ROW: Final = 32
 HEAD: Final = 52
 DIALOG_COLOURS: Final = 6
 """The style sheet has so many; further dialogs take them again."""
 
 _LINE = Markup('<line class="{}" x1="{}" y1="{}" x2="{}" y2="{}" stroke="currentColor"/>')
+_RECT = Markup('<rect class="{}" x="0" y="{}" width="100%" height="{}" fill="none"/>')
 _TEXT = Markup('<text class="{}" x="{}" y="{}" text-anchor="{}" fill="currentColor">{}</text>')
 
 
 def ladder_head_svg(ladder: Ladder) -> Markup:
     """The column heads; a drawing of their own, so that they can stay in sight."""
-    parts = [_head(index, column) for index, column in enumerate(ladder.columns)]
+    parts = [_TEXT.format("time", GUTTER - 12, 20, "end", "ms")]
+    parts += [_head(index, column) for index, column in enumerate(ladder.columns)]
     return _svg("ladder-head", _width(ladder), HEAD, Markup().join(parts), label="Addresses")
 
 
@@ -32,7 +35,13 @@ def ladder_svg(ladder: Ladder, *, limit: int) -> Markup:
         _LINE.format("lifeline", _x(index), 0, _x(index), height) for index in range(len(ladder.columns))
     ]  # fmt: skip
     arrows = [_arrow(row, index * ROW) for index, row in enumerate(rows)]
-    return _svg("ladder-body", _width(ladder), height, Markup().join((*lines, *arrows)), label="Messages by time")
+    return _svg(
+        "ladder-body",
+        _width(ladder),
+        height,
+        Markup().join((*_shades(rows), *lines, *arrows)),
+        label="Messages by time",
+    )
 
 
 def ladder_text(ladder: Ladder) -> str:
@@ -75,22 +84,21 @@ def _head(index: int, column: Column) -> Markup:
     x = _x(index)
     title = Markup("<title>{}</title>").format(_title(column))
     name = _TEXT.format("address", x, 20, "middle", _cut(column.address, 26))
-    below = " · ".join(part for part in (column.role.value, _cut(column.alias, 18)) if part)
+    below = " · ".join(part for part in (column.role.value, _cut(column.alias, 15)) if part)
     return Markup("<g>") + title + name + _TEXT.format("alias", x, 38, "middle", below) + Markup("</g>")
 
 
 def _arrow(row: Row, top: int) -> Markup:
-    """One row: shading, time, arrow and label, all inside a link to the message."""
+    """One row: time, arrow and label on a ground that takes clicks, all inside a link to the message."""
     middle, start, end = top + 22, _x(row.source), _x(row.target)
     left = min(start, end) + (COLUMN // 2 if row.source == row.target else abs(end - start) // 2)
     label = _TEXT.format("label", left, middle - 5, "middle", _cut(row.label, 28) + _signs(row))
-    time = _TEXT.format("time", GUTTER - 12, middle + 4, "end", f"{row.since_ms:,.1f} ms")
+    time = _TEXT.format("time", GUTTER - 12, middle + 4, "end", f"{row.since_ms:,.1f}")
     title = Markup("<title>{}</title>").format(f"{row.number}. {row.label}{_notes(row)}")
-    shade = _shade(row, top)
     line = _loop(start, middle) if row.source == row.target else _straight(start, end, middle)
     kind = f"row d{_colour(row)} s{row.event.status // 100}"
     link = Markup('<a class="{}" href="#m{}" data-row="{}">').format(kind, row.number, row.number)
-    return link + title + shade + time + line + label + Markup("</a>")
+    return link + title + _RECT.format("ground", top, ROW) + time + line + label + Markup("</a>")
 
 
 def _straight(start: int, end: int, y: int) -> Markup:
@@ -105,15 +113,16 @@ def _loop(x: int, y: int) -> Markup:
     return path.format(x, y - 4)
 
 
-def _shade(row: Row, top: int) -> Markup:
-    css = {Phase.HOLD: "shade hold", Phase.REINVITE: "shade reinvite"}.get(row.phase, "shade")
-    return Markup('<rect class="{}" x="0" y="{}" width="100%" height="{}" fill="none"/>').format(css, top, ROW)
+def _shades(rows: Sequence[Row]) -> list[Markup]:
+    """What lies under the lines: the rows of a hold or a re-INVITE."""
+    css = {Phase.HOLD: "hold", Phase.REINVITE: "reinvite"}
+    return [_RECT.format(css[row.phase], index * ROW, ROW) for index, row in enumerate(rows) if row.phase in css]
 
 
 def _signs(row: Row) -> str:
     """Short signs behind the label; the title of the row has them in words."""
-    signs = (" ×" + str(row.repeats + 1) if row.repeats else "") + (" ⑂" + str(row.branch) if row.branch else "")
-    return signs + (" ◉" + str(row.seen_by) if row.seen_by > 1 else "") + (" SDP" if row.has_sdp else "")
+    signs = (f" ×{row.repeats + 1}" if row.repeats else "") + (f" fork {row.branch}" if row.branch else "")
+    return signs + (f" ({row.seen_by} taps)" if row.seen_by > 1 else "") + (" SDP" if row.has_sdp else "")
 
 
 def _colour(row: Row) -> int:

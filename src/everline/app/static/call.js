@@ -14,6 +14,11 @@ function show(number, scroll) {
   const message = document.getElementById(`m${number}`);
   message.classList.add("at");
   messages.classList.add("one-message");
+}
+
+// Only what the reader chose goes into the address; while the page loads it would make the browser jump.
+function choose(number, scroll) {
+  show(number, scroll);
   history.replaceState(null, "", `#m${number}`);
 }
 
@@ -21,13 +26,13 @@ document.querySelector(".flow").addEventListener("click", (event) => {
   const link = event.target.closest("a[href^='#m']");
   if (!link) return;
   event.preventDefault();
-  show((link.getAttribute("href")).slice(2), false);
+  choose(link.getAttribute("href").slice(2), false);
 });
 
 document.addEventListener("keydown", (event) => {
   if (event.ctrlKey || event.metaKey || event.altKey || event.target.matches("input, textarea, select")) return;
   const step = { j: 1, k: -1 }[event.key];
-  if (step && known.length) show(known[Math.min(Math.max(current + step, 0), known.length - 1)], true);
+  if (step && known.length) choose(known[Math.min(Math.max(current + step, 0), known.length - 1)], true);
 });
 
 if (known.length) show(/^#m\d+$/.test(location.hash) ? location.hash.slice(2) : known[0], false);

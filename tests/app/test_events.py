@@ -1,0 +1,117 @@
+"""Live events: nothing missed, nothing twice, and an honest reset when that cannot be."""
+
+import asyncio
+import json
+
+import pytest
+from tests.app.calls_for_test import answered_call
+
+from everline.app import events
+from everline.app.events import StreamSlots, event_stream, resume_from
+from everline.bus.memory import MemoryBus
+from everline.calls.event import EventBatch
+
+
+async def bus_after_a_call(*, kept: int = 100) -> MemoryBus:
+    """A bus that told four transitions of one call."""
+    bus = MemoryBus(max_transitions=kept)
+    await bus.insert(EventBatch.of(answered_call()))
+    return bus
+
+
+async def read(bus: MemoryBus, last_event_id: str, *, pieces: int) -> list[tuple[str, str]]:
+    """The next pieces of a stream as (id, event), the retry line aside."""
+    stream = event_stream(bus, last_event_id, heartbeat_s=0.01)
+    found = []
+    async with asyncio.timeout(5):
+        async for piece in stream:
+            if piece.startswith("retry:"):
+                continue
+            fields = dict(line.split(": ", 1) for line in piece.splitlines() if line and not line.startswith(":"))
+            found.append((fields.get("id", ""), fields["event"]))
+            if len(found) == pieces:
+                break
+    return found
+
+
+async def test_a_stream_goes_on_after_the_last_event_seen() -> None:
+    """`<epoch>:<stream id>`: what came later comes, in order, once."""
+    bus = await bus_after_a_call()
+
+    got = await read(bus, f"{bus.epoch}:2", pieces=3)
+
+    assert got == [(f"{bus.epoch}:3", "call_answer"), (f"{bus.epoch}:4", "call_hangup"), ("", "alive")]
+
+
+async def test_a_new_stream_begins_now() -> None:
+    """Without an id nothing old is told, only what happens from here on."""
+    bus = await bus_after_a_call()
+    reading = asyncio.create_task(read(bus, "", pieces=50))
+    await asyncio.sleep(0.05)
+    await bus.insert(EventBatch.of(answered_call("call-2@test")))
+
+    got = [one for one in await reading if one[1] != "alive"]
+
+    assert [name for _, name in got] == ["call_create", "caller_ringing", "call_answer", "call_hangup"]
+
+
+@pytest.mark.parametrize(
+    "position", ["other:2", "{epoch}:99", "{epoch}:x", "{epoch}:-1", "{epoch}", "2", ":", "{epoch}:٢"]
+)
+async def test_an_id_that_cannot_be_resumed_gives_a_reset(position: str) -> None:
+    """Another node's epoch, a position that never was, no position at all."""
+    bus = await bus_after_a_call()
+
+    got = await read(bus, position.format(epoch=bus.epoch), pieces=2)
+
+    assert got == [(f"{bus.epoch}:4", "reset"), ("", "alive")]
+
+
+async def test_a_position_no_longer_kept_gives_a_reset() -> None:
+    """The stream of transitions is bounded."""
+    bus = await bus_after_a_call(kept=2)
+
+    assert [name for _, name in await read(bus, f"{bus.epoch}:1", pieces=1)] == ["reset"]
+    assert [name for _, name in await read(bus, f"{bus.epoch}:2", pieces=1)] == ["call_answer"]
+
+
+async def test_an_event_carries_its_call() -> None:
+    """So that a page needs no second question."""
+    bus = await bus_after_a_call()
+    stream = event_stream(bus, f"{bus.epoch}:0")
+    await anext(stream)
+
+    data = json.loads((await anext(stream)).split("data: ")[1])
+
+    assert (data["event_type"], data["caller_uri"], data["call"]["call_id"]) == (
+        "call_create", "sip:+49301@example.org", "call-1@test",
+    )  # fmt: skip
+
+
+async def test_a_stream_ends_in_time() -> None:
+    """So that old sessions and drained nodes do not hold on to it."""
+    bus = await bus_after_a_call()
+
+    async with asyncio.timeout(5):
+        pieces = [one async for one in event_stream(bus, "", heartbeat_s=0.01, stream_s=0.05)]
+
+    assert len(pieces) >= 2
+
+
+async def test_streams_are_counted_and_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A slot is taken while a stream is read, and given back however it ends."""
+    monkeypatch.setattr(events, "MAX_STREAMS", 1)
+    slots, bus = StreamSlots(), MemoryBus()
+    stream = slots.held(event_stream(bus, ""))
+    await anext(stream)
+    assert slots.is_full
+
+    await stream.aclose()
+    assert not slots.is_full
+
+
+def test_positions_are_numbers_of_this_epoch() -> None:
+    """The parsing on its own."""
+    bus = MemoryBus()
+
+    assert (resume_from(bus, ""), resume_from(bus, f"{bus.epoch}:7"), resume_from(bus, "x:7")) == (0, 7, None)

@@ -1,0 +1,120 @@
+"""What nobody should send: every answer is a problem that says what to do, none is a crash."""
+
+from urllib.parse import quote
+
+import pytest
+from fastapi.testclient import TestClient
+from tests.app.calls_for_test import TOKEN, answered_call, message, services_with
+
+from everline.app.query import decode_page_key, encode_page_key
+from everline.app.web import create_app
+from everline.store.filters import PageKey
+
+
+@pytest.mark.parametrize("path", ["/api/v1/calls", "/api/v1/calls.csv", "/api/v1/calls.jsonl", "/calls"])
+@pytest.mark.parametrize(
+    "query",
+    [
+        "status=abc", "status=99", "status=700", "status=%D9%A4%D9%A8%D9%A6", "status=486.0", "status=-1",
+        "since=2&until=1", "since=yesterday", "since=nan", "since=inf", "since=-5", "since=1e300", "until=9" + 30 * "9",
+        "since=0001-01-01", "until=2026-13-01", "ip=localhost", "ip=1.2.3.4:5060", "ip=%00",
+        "state=asleep", "outcome=Busy", "unknown=1", "number=" + 600 * "1",
+    ],
+)  # fmt: skip
+def test_a_bad_filter_is_named(client: TestClient, path: str, query: str) -> None:
+    """400 that names the parameter."""
+    answer = client.get(f"{path}?{query}")
+
+    assert (answer.status_code, answer.headers["content-type"]) == (400, "application/problem+json")
+    named = ("status", "since", "until", "ip", "state", "outcome", "unknown", "number")
+    assert any(name in answer.json()["detail"] for name in named)
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "limit=0", "limit=501", "limit=x", "after=!!", "after=AAAA", "after=%F0%9F%98%80", "after=MTI6", "after=eA",
+        "after=" + quote("1790000000000000:call-1@test"), "after=OTk5OTk5OTk5OTk5OTk5OTk5OTp4", "after=" + 5000 * "A",
+    ],
+)  # fmt: skip
+def test_a_bad_page_is_refused(client: TestClient, query: str) -> None:
+    """A key that we did not give, or a page of a size that we do not give."""
+    assert client.get(f"/api/v1/calls?{query}").status_code == 400
+
+
+@pytest.mark.parametrize("key", [PageKey(0, "x"), PageKey(1_790_000_000_000_000, "a/b?c&d=é:1"), PageKey(1, 512 * "x")])
+def test_a_page_key_survives_the_journey(key: PageKey) -> None:
+    """Whatever is in a Call-ID."""
+    assert decode_page_key(encode_page_key(key) or "") == key
+
+
+@pytest.mark.parametrize("path", ["/api/v1/kpis", "/api/v1/series", "/"])
+@pytest.mark.parametrize("query", ["since=x", "since=9&until=9", "step=0", "step=x", "unknown=1"])
+def test_a_bad_range_is_refused(client: TestClient, path: str, query: str) -> None:
+    """Before the store is asked."""
+    assert client.get(f"{path}?{query}").status_code == 400
+
+
+def test_a_series_of_millions_of_steps_is_refused(client: TestClient) -> None:
+    """A second at a time over years."""
+    assert client.get("/api/v1/series?since=0&step=1").status_code == 400
+
+
+@pytest.mark.parametrize("path", ["/api/v1/calls", "/calls", "/login", "/livez"])
+def test_a_query_of_a_megabyte_is_too_long(client: TestClient, path: str) -> None:
+    """414 before anything is parsed."""
+    assert client.get(f"{path}?number={'1' * 1_000_000}").status_code == 414
+
+
+@pytest.mark.parametrize(
+    "call_id", ["..%2F..%2Fetc%2Fpasswd", "%00", "%F0%9F%98%80", "%FF%FE", "a" * 4000, "'; DROP TABLE calls --"]
+)
+@pytest.mark.parametrize("path", ["/api/v1/calls", "/api/v1/messages", "/api/v1/pcap", "/calls"])
+def test_an_odd_call_id_is_merely_unknown(client: TestClient, path: str, call_id: str) -> None:
+    """404, whatever it is."""
+    assert client.get(f"{path}/{call_id}").status_code == 404
+
+
+@pytest.mark.parametrize(
+    "search", ["", "486", "+49301", "2001:db8::1", "[::1]", "call-1@test", "<script>", "%", "\x00", "sip:1@x"]
+)
+def test_the_search_box_takes_anything(client: TestClient, search: str) -> None:
+    """It leads to a page that exists."""
+    answer = client.get("/search", params={"q": search})
+
+    assert (answer.status_code, answer.history[0].status_code) == (200, 303)
+
+
+SCRIPT = "<script>alert(1)</script>"
+QUOTE = "\"'><img src=x onerror=alert(1)>"
+
+
+@pytest.mark.parametrize("evil", [SCRIPT, QUOTE, "{{ 7 * 7 }}", "</pre></svg>" + SCRIPT])
+def test_what_a_caller_sends_shows_as_text(evil: str) -> None:
+    """In the Call-ID, the user agent, the number and the body: nothing becomes an element."""
+    call = [
+        message("INVITE", 0, call_id=evil, user_agent=evil, caller=evil, callee=evil, agent=evil, sdp=f"v=0\r\ns={evil}\r\n"),
+        message(180, 10, call_id=evil, ends=(("198.51.100.7", 5062), ("192.0.2.1", 5060)), to_tag="b", caller=evil, callee=evil),
+    ]  # fmt: skip
+    client = TestClient(create_app(services_with(call)), headers={"Authorization": f"Bearer {TOKEN}"})
+
+    for path in (f"/calls/{quote(evil, safe='')}", "/calls", f"/calls?number={quote(evil)}", f"/nowhere/{quote(evil)}"):
+        text = client.get(path, headers={"Accept": "text/html"}).text
+        assert "<script>alert" not in text
+        assert "<img" not in text
+        assert "49" not in text or evil != "{{ 7 * 7 }}" or "{{ 7 * 7 }}" in text
+    drawing = client.get(f"/api/v1/ladder/{quote(evil, safe='')}?format=svg").text
+    assert "<script" not in drawing
+
+
+def test_an_unexpected_error_says_nothing_but_what_to_do() -> None:
+    """500 without a trace, with the headers of every other answer."""
+
+    def broken() -> str:
+        raise RuntimeError("secret")
+
+    services = services_with(answered_call(), metrics=broken)
+    answer = TestClient(create_app(services), raise_server_exceptions=False).get("/metrics")
+
+    assert (answer.status_code, "secret" in answer.text, "next_step" in answer.json()) == (500, False, True)
+    assert "content-security-policy" in answer.headers
