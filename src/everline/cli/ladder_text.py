@@ -58,7 +58,7 @@ def _listed(row: Row, width: int) -> Line:
 
 def _arrow(row: Row, centres: Sequence[int], spacing: int, width: int) -> Line:
     cells = _blank(centres, "│")
-    cells[: _GUTTER - 2] = _gutter(row)[: _GUTTER - 2]
+    cells[:_GUTTER] = _gutter(row)
     source, target = centres[row["source"]], centres[row["target"]]
     if source == target:  # A message to itself: it goes out and comes back.
         text = _cut("↺ " + _label(row), min(spacing - 2, width - source - 2))
@@ -80,7 +80,10 @@ def _blank(centres: Sequence[int], line: str) -> list[str]:
 
 
 def _gutter(row: Row) -> str:
-    return f"{row['since_ms']:>9.1f} ms"[: _GUTTER - 1].ljust(_GUTTER)
+    """Milliseconds since the first message; seconds from a thousand of them."""
+    since_ms = row["since_ms"]
+    text = f"{since_ms:>9.1f} ms" if since_ms < 1e6 else f"{since_ms / 1e3:>9.1f} s"
+    return text.ljust(_GUTTER)
 
 
 def _label(row: Row) -> str:

@@ -45,11 +45,12 @@ def moment(option: str, text: str, now: float) -> str:
     value = text.strip()
     try:
         if value[-1:] in _UNITS:
-            return f"{now - float(value[:-1]) * _UNITS[value[-1]]:.6f}"
+            at = datetime.fromtimestamp(now - float(value[:-1]) * _UNITS[value[-1]], UTC)
+            return f"{at.timestamp():.6f}"
         if value.replace(".", "", 1).isdecimal():
             return value
         at = datetime.fromisoformat(value)
         return f"{(at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp():.6f}"
-    except ValueError as error:
+    except (ValueError, OverflowError, OSError) as error:  # Of dates that no calendar holds, too.
         need = "need 1h, 7d, 2026-11-23T03:00:00Z or epoch seconds"
         raise TimeError(f"{option} {value!r} is no time: {need}") from error
