@@ -1,0 +1,50 @@
+# The commands of this project. `make demo` and `make test` set up whatever they need.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+
+.PHONY: demo test check format bench clean lock
+
+demo: $(VENV)/.runtime  ## Start one node on the embedded engine, play a sample of real traffic, go on listening.
+	@exec $(BIN)/everline up --demo
+
+test: $(VENV)/.dev  ## Run every test; installs the programs that the tests drive (SIPp, Kamailio, …) where it may.
+	@bash scripts/install-peers.sh
+	@$(BIN)/python -m pytest
+
+check: $(VENV)/.dev  ## Lint, formatting and types.
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+
+format: $(VENV)/.dev  ## Put the code into shape.
+	@$(BIN)/ruff check --fix .
+	@$(BIN)/ruff format .
+
+bench: $(VENV)/.runtime  ## The figures of docs/performance.md, on this machine.
+	@$(BIN)/everline bench decode
+	@$(BIN)/everline bench ingest
+
+lock: $(VENV)/.dev  ## Pin the newest versions that pyproject.toml allows; needs uv.
+	@uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
+		--no-annotate --upgrade pyproject.toml --group build -o requirements.lock
+	@uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
+		--no-annotate --upgrade pyproject.toml --group dev -o requirements-dev.lock
+
+clean:  ## Remove the virtual environment, the demo's data and caches.
+	rm -rf $(VENV) var .mypy_cache .ruff_cache .pytest_cache .hypothesis
+
+$(VENV)/bin/python:
+	@bash scripts/make-venv.sh $(PYTHON) $(VENV)
+
+$(VENV)/.runtime: requirements.lock pyproject.toml | $(VENV)/bin/python
+	@echo "Installing Everline and its locked dependencies into $(VENV) …"
+	@$(BIN)/pip install -q --disable-pip-version-check --require-hashes -r requirements.lock
+	@$(BIN)/pip install -q --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
+
+$(VENV)/.dev: requirements-dev.lock $(VENV)/.runtime
+	@echo "Installing what tests and checks need …"
+	@$(BIN)/pip install -q --disable-pip-version-check --require-hashes -r requirements-dev.lock
+	@touch $@
