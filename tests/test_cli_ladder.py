@@ -43,7 +43,7 @@ def test_arrows_point_from_sender_to_receiver() -> None:
         "      0.0 ms            │─── INVITE (SDP) ───▶│                     │",
         "      1.2 ms            │                     │────── INVITE ──────▶│",
         "    300.0 ms            │                     │◀── 180 Ringing ×2 ──│",
-        "   2000.5 ms            │◀ 200 OK [re-INVITE]─│                     │",
+        "   2000.5 ms            │◀ 200 OK [re-INVITE] │                     │",
         "  90000.0 ms            │                     │↺ OPTIONS            │",
         "  90001.0 ms            │                     │                     │↺ OPTIONS",
     ]

@@ -66,7 +66,7 @@ def _arrow(row: Row, centres: Sequence[int], spacing: int, width: int) -> Line:
         return Line("".join(cells).rstrip(), row["dialog"])
     left, right = sorted((source, target))
     inside = right - left - 1
-    text = _cut(f" {_label(row)} ", inside - 3).center(inside - 1, "─")
+    text = f" {_cut(_label(row), inside - 3)} ".center(inside - 1, "─")
     cells[left + 1 : right] = f"{text}▶" if source < target else f"◀{text}"
     return Line("".join(cells).rstrip(), row["dialog"])
 
