@@ -90,7 +90,7 @@ _LETTERS: Final = dict.fromkeys(
 }  # fmt: skip
 
 _FOLD: Final = re.compile(r"\n[ \t]+")
-_METHOD: Final = r"[A-Za-z0-9\-.!%*_+`'~]{1,32}"  # RFC 3261 section 25.1, and no method is longer.
+_METHOD: Final = r"[A-Za-z0-9\-.!%*_+`'~]{1,64}"  # RFC 3261 section 25.1; the longest of RFC 4475 has 43.
 _REQUEST: Final = re.compile(rf"({_METHOD})[ \t]+[^ \t].*[ \t]SIP/2\.0[ \t]*\Z", re.IGNORECASE)
 _STATUS: Final = re.compile(r"SIP/2\.0[ \t]+([1-6]\d\d)(?:[ \t]|\Z)", re.IGNORECASE)
 _CSEQ: Final = re.compile(rf"[ \t]*(\d{{1,10}})[ \t]+({_METHOD})[ \t]*\Z")
@@ -99,7 +99,7 @@ _QUOTED: Final = re.compile(r'[ \t]*+"[^"\\]*+(?:\\.[^"\\]*+)*+"')
 # The usual shape of From and To; whatever does not match it is read step by step.
 _USUAL_ADDRESS: Final = re.compile(
     r'(?:[ \t]*+"[^"\\<>]*+"[ \t]*+|[^"<>:;,@]*+)<[sS][iI][pP][sS]?:(?:([^@:;<>%\[?]*+)@)?([A-Za-z0-9.\-]++)(?::\d++)?'
-    r"(?:;[^<>?]*+)?>(?:[ \t]*+;[ \t]*+tag=([^;,\s>\"]++))?[ \t]*\Z"
+    r"(?:;[^<>?@]*+)?>(?:[ \t]*+;[ \t]*+tag=([^;,\s>\"]++))?[ \t]*\Z"
 )
 _TAG: Final = re.compile(r';[ \t]*tag[ \t]*=[ \t]*([^;,\s>"]+)', re.IGNORECASE)
 _Q850: Final = re.compile(r"Q\.850[ \t]*;[ \t]*cause[ \t]*=[ \t]*(\d{1,3})(?!\d)", re.IGNORECASE)
