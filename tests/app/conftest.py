@@ -8,7 +8,7 @@ from tests.app.calls_for_test import TOKEN, answered_call, busy_call, message, s
 
 from everline.app.web import create_app
 
-REGISTER = "register/1?x=%2F@test"
+REGISTER = "register/1?x=2@test"
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ from urllib.parse import quote
 
 import pytest
 from fastapi.testclient import TestClient
-from tests.app.calls_for_test import TOKEN, answered_call, message, services_with
+from tests.app.calls_for_test import ALICE, BOB, TOKEN, answered_call, message, services_with
 
 from everline.app.query import decode_page_key, encode_page_key
 from everline.app.web import create_app
@@ -61,9 +61,9 @@ def test_a_series_of_millions_of_steps_is_refused(client: TestClient) -> None:
 
 
 @pytest.mark.parametrize("path", ["/api/v1/calls", "/calls", "/login", "/livez"])
-def test_a_query_of_a_megabyte_is_too_long(client: TestClient, path: str) -> None:
+def test_a_query_can_be_too_long(client: TestClient, path: str) -> None:
     """414 before anything is parsed."""
-    assert client.get(f"{path}?number={'1' * 1_000_000}").status_code == 414
+    assert client.get(f"{path}?number={'1' * 60_000}").status_code == 414
 
 
 @pytest.mark.parametrize(
@@ -93,8 +93,8 @@ QUOTE = "\"'><img src=x onerror=alert(1)>"
 def test_what_a_caller_sends_shows_as_text(evil: str) -> None:
     """In the Call-ID, the user agent, the number and the body: nothing becomes an element."""
     call = [
-        message("INVITE", 0, call_id=evil, user_agent=evil, caller=evil, callee=evil, agent=evil, sdp=f"v=0\r\ns={evil}\r\n"),
-        message(180, 10, call_id=evil, ends=(("198.51.100.7", 5062), ("192.0.2.1", 5060)), to_tag="b", caller=evil, callee=evil),
+        message("INVITE", 0, call_id=evil, user_agent=evil, caller=evil, callee=evil, agent=evil, sdp=f"v=0\r\n{evil}"),
+        message(180, 10, call_id=evil, ends=(BOB, ALICE), to_tag="b", caller=evil, callee=evil),
     ]  # fmt: skip
     client = TestClient(create_app(services_with(call)), headers={"Authorization": f"Bearer {TOKEN}"})
 

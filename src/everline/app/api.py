@@ -23,7 +23,7 @@ from everline.app.events import StreamSlots, event_stream
 from everline.app.figures import Range, figures_json
 from everline.app.problems import ProblemError
 from everline.app.query import MAX_PAGE, CallQuery, FilterQuery, encode_page_key
-from everline.app.render_ladder import ladder_head_svg, ladder_svg, ladder_text
+from everline.app.render_ladder import ladder_document, ladder_text
 from everline.app.services import Services
 from everline.calls.event import Event
 from everline.calls.ladder import ladder_of
@@ -102,9 +102,7 @@ async def ladder(request: Request, call_id: str, format: str = "text") -> Respon
         return PlainTextResponse(ladder_text(drawn))
     if format != "svg":
         raise ProblemError(400, f"format={format[:40]!r} is unknown", next_step="Give text or svg.")
-    whole = '<svg xmlns="http://www.w3.org/2000/svg" font-family="sans-serif" font-size="12">' + ladder_head_svg(drawn)
-    whole += f'<g transform="translate(0 52)">{ladder_svg(drawn, limit=len(drawn.rows))}</g></svg>'
-    return Response(whole, media_type="image/svg+xml", headers=_attachment(f"{call_id}.svg"))
+    return Response(ladder_document(drawn), media_type="image/svg+xml", headers=_attachment(f"{call_id}.svg"))
 
 
 @router.get("/pcap/{call_id:path}")

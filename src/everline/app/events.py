@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from typing import Final
 
 from everline.app.call_json import transition_json
@@ -76,7 +76,7 @@ class StreamSlots:
     def __init__(self) -> None:
         self.open = 0
 
-    async def held(self, stream: AsyncIterator[str]) -> AsyncIterator[str]:
+    async def held(self, stream: AsyncIterator[str]) -> AsyncGenerator[str, None]:
         """The stream, counted while it is read."""
         self.open += 1
         try:

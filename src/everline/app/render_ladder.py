@@ -44,6 +44,16 @@ def ladder_svg(ladder: Ladder, *, limit: int) -> Markup:
     )
 
 
+def ladder_document(ladder: Ladder) -> Markup:
+    """The whole ladder as a file of its own, without our style sheet."""
+    width, height = _width(ladder), HEAD + ROW * len(ladder.rows) + 8
+    start = Markup(
+        '<svg xmlns="http://www.w3.org/2000/svg" width="{}" height="{}" font-family="sans-serif" font-size="12">'
+    )
+    body = Markup('<g transform="translate(0 {})">{}</g>').format(HEAD, ladder_svg(ladder, limit=len(ladder.rows)))
+    return start.format(width, height) + ladder_head_svg(ladder) + body + Markup("</svg>")
+
+
 def ladder_text(ladder: Ladder) -> str:
     """The ladder for a ticket or a mail: one line a message."""
     lines = [f"{index + 1}: {_title(column)}" for index, column in enumerate(ladder.columns)]

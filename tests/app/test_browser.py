@@ -1,0 +1,81 @@
+"""The application behind a real server, in a real browser."""
+
+import asyncio
+import re
+import shutil
+import socket
+import subprocess
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+import uvicorn
+from tests.app.calls_for_test import TOKEN, answered_call, services_with
+
+from everline.app.web import create_app
+from everline.bus.memory import MemoryBus
+from everline.calls.event import EventBatch
+
+BROWSER = shutil.which("chromium") or "chromium"
+FLAGS = (
+    "--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking",
+    "--disable-component-update", "--disable-sync", "--virtual-time-budget=4000",
+)  # fmt: skip
+
+
+@pytest.fixture
+def port() -> Iterator[int]:
+    """An application with one call and one in progress, listening on a port of its own."""
+    bus = MemoryBus()
+    asyncio.run(bus.insert(EventBatch.of(answered_call("live@test")[:3])))
+    app = create_app(services_with(answered_call(caller_agent="<script>document.title='x'</script>"), bus=bus))
+    with closing(socket.socket()) as listener:
+        listener.bind(("127.0.0.1", 0))
+        server = uvicorn.Server(uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=1))
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
+        thread.start()
+        deadline = time.monotonic() + 10
+        while not server.started and time.monotonic() < deadline:
+            time.sleep(0.01)
+        yield listener.getsockname()[1]
+        server.should_exit = True
+        thread.join(10)
+
+
+@pytest.mark.peers("chromium")
+@pytest.mark.skipif(not Path(BROWSER).exists(), reason="needs Chromium")
+@pytest.mark.parametrize(
+    ("path", "expected"),
+    [
+        ("/", r"<h2>Packet ledger of node-1</h2>"),
+        ("/calls", r"answered"),
+        ("/calls/call-1@test", r'<article class="message at" id="m1">'),
+    ],
+)
+def test_a_sign_in_link_leads_to_a_page_that_works(port: int, tmp_path: Path, path: str, expected: str) -> None:
+    """The token behind the # signs in; the page's own scripts run, and none that was captured does."""
+    link = f"http://127.0.0.1:{port}/login?next={path}#token={TOKEN}"
+    command = [BROWSER, *FLAGS, f"--user-data-dir={tmp_path}", "--dump-dom", link]
+
+    page = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True).stdout
+
+    assert re.search(expected, page)
+    assert "<title>x" not in page
+    assert TOKEN not in page
+    assert not re.search(r'<button[^>]*data-needs-script[^>]*hidden=""', page), "the scripts of the page did not run"
+
+
+def test_a_megabyte_of_query_is_refused(port: int) -> None:
+    """By the server before us, or by us: with a 4xx, and the next request is answered."""
+    with closing(socket.create_connection(("127.0.0.1", port), timeout=10)) as connection:
+        try:
+            connection.sendall(b"GET /api/v1/calls?number=" + 1_000_000 * b"1" + b" HTTP/1.1\r\nHost: x\r\n\r\n")
+        except OSError:  # Refused before it was all sent.
+            pass
+        assert connection.recv(12).startswith(b"HTTP/1.1 4")
+    with closing(socket.create_connection(("127.0.0.1", port), timeout=10)) as connection:
+        connection.sendall(b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert connection.recv(12) == b"HTTP/1.1 200"
