@@ -16,6 +16,7 @@ import pytest
 
 from everline.cli.entry import run
 from everline.cli.text import TimeError, at_text, moment, span_text
+from everline.client import NodeAddress, NodeNotFoundError, locate
 
 TOKEN = "token-of-the-test"
 CALLS = 1_203
@@ -223,7 +224,7 @@ def test_a_call_as_capture_file(tmp_path: Path, capsys: Said) -> None:
 def test_status_shows_the_ledger(capsys: Said) -> None:
     """As text and as JSON."""
     assert run(["status"]) == 0
-    assert "received    10\n" in capsys.readouterr().out
+    assert "received      10\n" in capsys.readouterr().out
     assert run(["status", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["ledger"]["stored"] == 9
 
@@ -233,7 +234,7 @@ def test_status_shows_the_ledger(capsys: Said) -> None:
     ("line", "code", "fault"),
     [
         pytest.param("call none@b", 1, "'calls/none@b' is known. Do the next thing.", id="unknown-call"),
-        pytest.param("calls --status 999", 1, "is no SIP status Do the next thing.", id="refused-by-the-node"),
+        pytest.param("calls --status 999", 1, "is no SIP status. Do the next thing.", id="refused-by-the-node"),
         pytest.param("calls --status 999 --json", 1, "is no SIP status", id="json-stays-empty"),
     ],
 )
@@ -247,14 +248,41 @@ def test_what_the_node_refuses_is_one_line(line: str, code: int, fault: str, cap
 
 
 @pytest.mark.usefixtures("asked")
-def test_a_wrong_token_names_where_to_take_the_right_one(capsys: Said, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_wrong_token_names_where_to_take_the_right_one(capsys: Said) -> None:
     """And never prints it."""
-    monkeypatch.setenv("EVERLINE_TOKEN", "wrong-token")
+    Path("var/everline/admin.token").write_text("wrong-token", "utf-8")
 
     assert run(["status"]) == 1
 
     assert "EVERLINE_TOKEN" in (err := capsys.readouterr().err)
     assert "wrong-token" not in err
+
+
+def test_the_directory_named_beats_the_environment_which_beats_the_usual_directories(
+    asked: Asked, tmp_path: Path
+) -> None:
+    """Whoever names a directory means it."""
+    assert asked == []
+    usual = locate(None, {})
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / "node.json").write_text('{"url": "http://127.0.0.1:1/"}', "utf-8")
+    (other / "admin.token").write_text("other-token", "utf-8")
+    environ = {"EVERLINE_URL": "http://192.0.2.1:5173", "EVERLINE_TOKEN": "env-token"}
+
+    assert usual.token == TOKEN
+    assert locate(None, environ) == NodeAddress("http://192.0.2.1:5173", "env-token")
+    assert locate(other, environ) == NodeAddress("http://127.0.0.1:1", "other-token")
+    assert "other-token" not in repr(locate(other, environ))
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", "nonsense"])
+def test_a_damaged_node_file_is_one_clear_error(text: str, tmp_path: Path) -> None:
+    """Not a traceback."""
+    (tmp_path / "node.json").write_text(text, "utf-8")
+
+    with pytest.raises(NodeNotFoundError, match="damaged"):
+        locate(tmp_path, {})
 
 
 def test_a_node_that_does_not_answer(monkeypatch: pytest.MonkeyPatch, capsys: Said) -> None:

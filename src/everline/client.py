@@ -31,7 +31,7 @@ class ApiError(EverlineError):
     """The node answered that it cannot do what was asked."""
 
     def __init__(self, status: int, detail: str, next_step: str) -> None:
-        super().__init__(f"{detail} {next_step}".strip())
+        super().__init__(f"{detail.rstrip('.')}. {next_step}".rstrip())
         self.status = status
 
 
@@ -61,12 +61,15 @@ def locate(data_dir: Path | None, environ: Mapping[str, str]) -> NodeAddress:
     try:
         url = json.loads((directory / "node.json").read_text("utf-8"))["url"]
         token = (directory / "admin.token").read_text("utf-8").strip()
+    except PermissionError as error:
+        step = "ask as the user who runs the node, or set EVERLINE_URL and EVERLINE_TOKEN"
+        raise NodeNotFoundError(f"{error.filename} cannot be read (Permission denied): {step}") from error
     except OSError as error:
         why = f"{error.filename} cannot be read ({error.strerror})"
         raise NodeNotFoundError(f"no node runs with {directory}: {why}; start it with `everline up`") from error
     except (ValueError, KeyError, TypeError) as error:
         raise NodeNotFoundError(f"{directory / 'node.json'} is damaged: start the node again") from error
-    return NodeAddress(str(url).rstrip("/"), environ.get("EVERLINE_TOKEN") or token)
+    return NodeAddress(str(url).rstrip("/"), token)
 
 
 class ApiClient:

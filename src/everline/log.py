@@ -28,6 +28,8 @@ def configure_logging(*, log_format: str = "text", level: str = "info", stream: 
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level.upper())
+    # The web server narrates its start and stop; ours say the same with fields.
+    logging.getLogger("uvicorn").setLevel(logging.WARNING)
 
 
 class TextLines(logging.Formatter):

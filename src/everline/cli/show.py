@@ -65,11 +65,11 @@ def call(found: Object, *, plain: bool) -> None:
 
 def status(found: Object) -> None:
     """The node and its ledger."""
-    print(f"{'node':<12}{one_line(str(found['node']))}")
-    print(f"{'version':<12}{one_line(str(found['version']))}")
-    print(f"{'ready':<12}{'; '.join(one_line(str(one)) for one in found['not_ready']) or 'yes'}")
+    print(f"{'node':<14}{one_line(str(found['node']))}")
+    print(f"{'version':<14}{one_line(str(found['version']))}")
+    print(f"{'ready':<14}{'; '.join(one_line(str(one)) for one in found['not_ready']) or 'yes'}")
     for name, count in found["ledger"].items():
-        print(f"{one_line(name):<12}{count}")
+        print(f"{one_line(name):<14}{count}")
 
 
 def _cells(found: Object) -> list[str]:
