@@ -323,5 +323,5 @@ def test_no_moment(text: str) -> None:
 def test_values_as_people_read_them() -> None:
     """Unknown is empty."""
     spans: list[Callable[[], str]] = [lambda: span_text(None), lambda: span_text(0.349), lambda: span_text(7_500)]
-    assert [span() for span in spans] == ["", "0.35 s", "2 h 5 m"]
+    assert [span() for span in spans] == ["", "349 ms", "2 h 5 m"]
     assert (at_text(None), at_text(0.0015)) == ("", "1970-01-01 00:00:00.001Z")

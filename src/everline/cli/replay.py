@@ -54,8 +54,6 @@ def command(
     """Send the SIP and HEP messages of a capture to a node, as its capture agent would."""
     target = parse_target(to)
     stamp = Stamp(capture_id=capture_id, auth_key=_key(auth_key_file), node_name=NODE_NAME)
-    if rate is None and target.scheme == "udp":
-        rate = SAFE_RATE_PER_S
     source = open_capture(file)
     with ExitStack() as stack:
         is_watched = sys.stderr.isatty()
@@ -63,7 +61,7 @@ def command(
         summary = replay(
             source,
             partial(open_sender, target, tls_ca=tls_ca),
-            Pace(speed=speed, rate_per_s=rate),
+            Pace(speed=speed, rate_per_s=rate or (SAFE_RATE_PER_S if target.scheme == "udp" else None)),
             stamp,
             offset_us=shift_to(last_us, time.time_ns() // 1000) if shift_to_now else 0,
             clock=Clock(time.monotonic, time.sleep),

@@ -26,9 +26,11 @@ def at_text(at: float | None) -> str:
 
 
 def span_text(seconds: float | None) -> str:
-    """Seconds as `0.35 s`, `4 m 10 s` or `2 h 5 m`; empty while unknown."""
+    """Seconds as `349 ms`, `3.20 s`, `4 m 10 s` or `2 h 5 m`; empty while unknown."""
     if seconds is None:
         return ""
+    if seconds < 1:
+        return f"{seconds * 1000:.0f} ms"
     if seconds < 60:
         return f"{seconds:.2f} s"
     minutes, rest = divmod(round(seconds), 60)

@@ -77,25 +77,33 @@ def replay(
     """
     summary = Summary()
     started = clock.now()
+
+    def send_all(sender: Sender) -> None:
+        for message in source.messages():
+            _wait(pace.due_s(message.captured_us), clock, started)
+            _send(_datagram(source, message, stamp, offset_us), sender, summary)
+            if summary.sent % PROGRESS_EVERY == 0:
+                on_progress(summary.sent)
+
     try:
-        sender = connect()
-        try:
-            for message in source.messages():
-                _wait(pace.due_s(message.captured_us), clock, started)
-                _send(_datagram(source, message, stamp, offset_us), sender, summary)
-                if summary.sent % PROGRESS_EVERY == 0:
-                    on_progress(summary.sent)
-        except BaseException:  # Ctrl-C too: the socket is ours.
-            sender.abort()
-            raise
-        sender.close()
+        _with_sender(connect, send_all)
     except EverlineError as fault:
         summary.fault = fault
     on_progress(summary.sent)
-    summary.fault = summary.fault or source.damage
+    summary.fault, summary.seconds = summary.fault or source.damage, clock.now() - started
     summary.skipped.update(source.skipped)
-    summary.seconds = clock.now() - started
     return summary
+
+
+def _with_sender(connect: Callable[[], Sender], send_all: Callable[[Sender], None]) -> None:
+    """Connect, send, and close in order; after a failure, leave at once."""
+    sender = connect()
+    try:
+        send_all(sender)
+    except BaseException:  # Ctrl-C too: the socket is ours.
+        sender.abort()
+        raise
+    sender.close()
 
 
 def _wait(due_s: float, clock: Clock, started: float) -> None:
