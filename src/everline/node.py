@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import gc
 import logging
 import signal
 import socket
@@ -34,6 +35,8 @@ log = logging.getLogger(__name__)
 
 KERNEL_DROPS_EVERY_S = 1.0
 HTTP_GRACE_S = 2
+GC_ALLOCATIONS = 100_000
+"""Objects made and not freed before the next look for cycles: some ten batches' worth."""
 
 
 def run(config: NodeConfig, *, demo: bool) -> None:
@@ -43,6 +46,9 @@ def run(config: NodeConfig, *, demo: bool) -> None:
     Raises:
         EverlineError: It could not start: an address is taken, the data directory is locked, …
     """
+    # Batches are many small objects without cycles: looking through them for cycles took a fifth of the time.
+    gc.freeze()
+    gc.set_threshold(GC_ALLOCATIONS, 20, 50)
     asyncio.run(_serve(config, demo=demo))
 
 
