@@ -44,6 +44,7 @@ _SETTINGS: Final = {
     # A batch is merged in the background, not once more while it is written.
     "optimize_on_insert": 0,
     "insert_deduplicate": 0,
+    "max_partitions_per_insert_block": 0,
     "max_query_size": 16 << 20,
     "max_ast_elements": 1_000_000,
     "max_expanded_ast_elements": 1_000_000,
