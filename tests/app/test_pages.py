@@ -78,7 +78,7 @@ def test_a_long_call_is_shown_in_part_and_says_so() -> None:
 
 def test_a_registration_has_a_page_too(client: TestClient) -> None:
     """It says that it is no call."""
-    text = client.get("/calls/register%2F1%3Fx%3D%252F%40test", headers=HTML).text
+    text = client.get("/calls/register%2F1%3Fx%3D2%40test", headers=HTML).text
 
     assert "These messages belong to no call: no INVITE was seen." in text
 

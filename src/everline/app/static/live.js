@@ -61,9 +61,17 @@ function apply(call) {
   const row = rowOf(call.call_id);
   if (call.state === "ended" && !row) return;
   const drawn = draw(call);
-  if (row) row.replaceWith(drawn); else body.prepend(drawn);
-  if (call.state === "ended") { drawn.classList.add("over"); setTimeout(() => { drawn.remove(); tell(); }, OVER_MS); }
+  if (row) replace(row, drawn); else body.prepend(drawn);
+  if (call.state === "ended") { drawn.classList.add("over"); drawn.dataset.overAt = Date.now(); }
   while (body.rows.length > limit) body.lastElementChild.remove();
+}
+
+// The reader's cursor stays where it was.
+function replace(row, drawn) {
+  const focused = row.contains(document.activeElement);
+  if (row.classList.contains("at")) drawn.classList.add("at");
+  row.replaceWith(drawn);
+  if (focused) drawn.querySelector("a").focus();
 }
 
 function rowOf(callId) {
@@ -106,6 +114,10 @@ function tell() {
 
 function tick() {
   if (!isPaused()) for (const row of body.rows) age(row);
+  if (!isPaused() && !pointed) {
+    for (const row of body.querySelectorAll("tr.over")) if (Date.now() - row.dataset.overAt > OVER_MS) row.remove();
+    tell();
+  }
   const silent = Date.now() - heardAt;
   if (source.readyState === EventSource.CLOSED) stream.textContent = "closed: load the page again";
   else if (source.readyState === EventSource.CONNECTING) stream.textContent = "reconnecting";
