@@ -210,7 +210,7 @@ def _progress(seen: Mapping[str, Any]) -> State:
 def _end(seen: Mapping[str, Any]) -> End | None:
     """The end of a call, or None while it lasts. An answer outweighs a failure, a BYE a timeout."""
     answer, bye = seen["answer"], seen["bye"]
-    if answer is None:
+    if answer is None and not _joined_late(seen):
         failure = _final_failure(seen)
         if failure is not None:
             return failure
@@ -231,9 +231,15 @@ def _released(seen: Mapping[str, Any]) -> End:
     by = "caller" if from_tag == Who(*seen["who"]).from_tag else "callee"
     answer = seen["answer"]
     # Only the caller may send BYE in an early dialog (RFC 3261 section 15), and a failure's ACK comes with a failure.
-    confirmed = answer is not None or by == "callee" or seen["ack_us"] is not None
+    confirmed = answer is not None or by == "callee" or seen["ack_us"] is not None or _joined_late(seen)
     outcome = Outcome.ANSWERED if confirmed else Outcome.CANCELLED
     return End(outcome, bye_us, status=answer[1] if answer else None, released_by=by, cause=cause)
+
+
+def _joined_late(seen: Mapping[str, Any]) -> bool:
+    """Whether the first INVITE seen is a re-INVITE: the call was answered before, and its failure ends nothing."""
+    who = Who(*seen["who"])
+    return who.status == 0 and who.to_tag != ""
 
 
 def _final_failure(seen: Mapping[str, Any]) -> End | None:
