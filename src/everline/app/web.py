@@ -38,11 +38,7 @@ def create_app(services: Services) -> FastAPI:
         openapi_url="/api/v1/openapi.json",
         docs_url=None,
         redoc_url=None,
-        middleware=[
-            Middleware(SecureHeaders),
-            Middleware(LimitQuery),
-            Middleware(RequireAuth, sessions=sessions),
-        ],
+        middleware=[Middleware(SecureHeaders), Middleware(LimitQuery), Middleware(RequireAuth, sessions=sessions)],
         exception_handlers={
             ProblemError: on_problem,
             StoreError: on_store_error,
