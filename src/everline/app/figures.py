@@ -85,7 +85,11 @@ def figures_of(kpis: Kpis, series: Sequence[KpiBucket], *, concurrent: int, span
     return [
         Figure("Concurrent", f"{concurrent:,}", "Calls in progress now, as this node knows them.", Markup()),
         figure("Attempts", f"{kpis.attempts:,}", f"Calls that began; {rate} a second.", lambda one: one.attempts),
-        figure("ASR", words.percent(kpis.asr_ratio), "Answered / seizures: attempts but those merely challenged. ITU-T E.411.", lambda one: one.asr_ratio),
+        figure(
+            "ASR", words.percent(kpis.asr_ratio),
+            "Answered / seizures: attempts but those merely challenged. ITU-T E.411.",
+            lambda one: one.asr_ratio,
+        ),
         figure(
             "NER", words.percent(kpis.ner_ratio),
             "Reached the callee / seizures: answered, busy, no answer, rejected, given up while ringing. ITU-T E.425.",
