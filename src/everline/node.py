@@ -261,6 +261,7 @@ class Node:
             rejected=ledger.rejected.total(),
             dropped=ledger.dropped.total(),
             pending=ledger.pending,
+            kernel_drops=ledger.kernel_drops,
         )
 
     def _readiness(self) -> list[str]:
