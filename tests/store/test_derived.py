@@ -35,7 +35,7 @@ async def facts_and_columns(store: EmbeddedStore, call_ids: list[str]) -> dict[s
     source = f"{DATABASE}.calls WHERE call_id IN {texts(call_ids)}"
     shown = ("start_us", "answered_us", "ended_us", "status", "caller", "callee", "caller_agent", "callee_agent",
              "outcome", "state", "has_talk", "talk_us", "has_pdd", "pdd_us", "has_srd", "srd_us")  # fmt: skip
-    facts = derived.with_columns(derived.merged_facts(NAMES, source))
+    facts = derived.with_columns(derived.merged_facts(NAMES, source), used_in=", ".join(shown))
     columns_sql = ", ".join([*NAMES, *(f"{name} AS d_{name}" for name in shown)])
     rows = await store._ask(f"SELECT call_id, {columns_sql} FROM ({facts})")  # noqa: S608 - of our own names
     columns = rows.select([f"d_{name}" for name in shown]).to_pylist()

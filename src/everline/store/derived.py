@@ -6,12 +6,15 @@ Python makes the records that are shown. This makes the columns that the engine 
 
 # ruff: noqa: S608 - SQL is made here; values become text in `literals` alone.
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Final
 
 from everline.calls.facts import CHALLENGES, FACTS, index_of
 from everline.calls.record import STATUS_OUTCOMES, Outcome, State
 from everline.store.schema import merged
+
+_NAME: Final = re.compile(r"[a-z_]+")
 
 
 def part(fact: str, field: str, *, of: str = "") -> str:
@@ -28,10 +31,14 @@ def merged_facts(names: Sequence[str], source: str) -> str:
     return f"SELECT call_id, {outer} FROM ({inner}) WHERE {part('who', 'captured_us', of='m_who')} > 0"
 
 
-def with_columns(facts: str) -> str:
-    """Everything that `facts` selects, and the columns of the record besides."""
-    columns = ", ".join(f"{expression} AS {name}" for name, expression in COLUMNS.items())
-    return f"SELECT *, {columns} FROM ({facts})"
+def with_columns(facts: str, *, used_in: str) -> str:
+    """Everything that `facts` selects, and besides what some SQL uses of the columns of the record."""
+    used = set(_NAME.findall(used_in))
+    for name, expression in reversed(list(COLUMNS.items())):  # Each is made of facts and of columns before it.
+        if name in used:
+            used.update(_NAME.findall(expression))
+    columns = [f"{expression} AS {name}" for name, expression in COLUMNS.items() if name in used]
+    return f"SELECT {', '.join(['*', *columns])} FROM ({facts})"
 
 
 def _failure(field: str, of: str = "f") -> str:
@@ -54,7 +61,9 @@ _FIRST_TOLD: Final = (
 _FROM_CALLER: Final = (
     f"{part('cancels', 'src_ip', of='c')} = caller_ip AND {part('cancels', 'src_port', of='c')} = caller_port"
 )
-_CONFIRMED: Final = f"answered_us > 0 OR {part('bye', 'from_tag')} != {part('who', 'from_tag')} OR ack_us > 0"
+_CONFIRMED: Final = (
+    f"answered_us > 0 OR joined_late OR {part('bye', 'from_tag')} != {part('who', 'from_tag')} OR ack_us > 0"
+)
 
 COLUMNS: Final[Mapping[str, str]] = {
     "start_us": f"if(invite_us > 0, invite_us, {part('who', 'captured_us')})",
@@ -66,6 +75,7 @@ COLUMNS: Final[Mapping[str, str]] = {
     "callee_agent": part("answer", "user_agent"),
     "answered_us": part("answer", "captured_us"),
     "bye_us": part("bye", "captured_us"),
+    "joined_late": f"{part('who', 'status')} = 0 AND {part('who', 'to_tag')} != ''",
     # The final failure: see record._final_failure. Of an empty array, arrayElement is a tuple of zeros.
     "sorted_failures": "arraySort(failures)",
     "last_cseq": _failure("cseq", "arrayElement(sorted_failures, -1)"),
@@ -78,7 +88,8 @@ COLUMNS: Final[Mapping[str, str]] = {
         "cancels", "captured_us", of=f"arrayElement(arraySort(arrayFilter(c -> {_FROM_CALLER}, cancels)), 1)"
     ),
     "end": (
-        "multiIf(answered_us = 0 AND notEmpty(failures) AND last_cseq >= attempt, 'failure', bye_us > 0, 'bye', "
+        "multiIf(answered_us = 0 AND NOT joined_late AND notEmpty(failures) "
+        "AND last_cseq >= attempt, 'failure', bye_us > 0, 'bye', "
         "answered_us = 0 AND cancelled_us > 0, 'cancel', timeout_us > last_us, 'timeout', '')"
     ),
     "ended_us": (

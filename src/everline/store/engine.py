@@ -45,6 +45,9 @@ _SETTINGS: Final = {
     "optimize_on_insert": 0,
     "insert_deduplicate": 0,
     "max_partitions_per_insert_block": 0,
+    # What one question may take before it goes on with the help of the disk, and before it ends.
+    "max_bytes_before_external_group_by": 128 << 20,
+    "max_memory_usage": 512 << 20,
     "max_query_size": 16 << 20,
     "max_ast_elements": 1_000_000,
     "max_expanded_ast_elements": 1_000_000,

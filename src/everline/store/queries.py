@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from typing import Final, NamedTuple
 
 from everline.calls.event import Event
-from everline.calls.facts import NAMES
-from everline.calls.record import Outcome, State
+from everline.calls.facts import FACTS, NAMES, index_of
+from everline.calls.record import STATUS_OUTCOMES, Outcome, State
 from everline.store import derived
 from everline.store.filters import CallFilter, PageKey
 from everline.store.literals import number, pattern, text, texts
-from everline.store.schema import DATABASE, HOUR_US, Kind
+from everline.store.schema import DATABASE, HOUR_US, Kind, merged
 
 ALL_HOURS: Final = 2**32 - 1
 TAIL_HOURS: Final = 24
@@ -23,6 +23,12 @@ _CALLS: Final = f"{DATABASE}.calls"
 _LOOKUP: Final = f"{DATABASE}.lookup"
 _OF_RECORD: Final = tuple(name for name in NAMES if name not in {"codecs", "user_agents", "agents", "event_keys"})
 """The facts that the derived columns are made of."""
+
+_BY_STATUS: Final = {
+    outcome: [str(code) for code, means in STATUS_OUTCOMES.items() if means is outcome]
+    for outcome in (Outcome.BUSY, Outcome.NO_ANSWER, Outcome.REJECTED)
+}
+"""Outcomes that only a final response gives; a call is also cancelled by CANCEL or BYE."""
 
 
 class Window(NamedTuple):
@@ -60,6 +66,8 @@ def hint_of(wanted: CallFilter) -> Hint | None:
         return Hint(Kind.IP, f"value = {text(wanted.ip)}")
     if wanted.status is not None and wanted.status >= 300:
         return Hint(Kind.STATUS, f"value = {text(str(wanted.status))}")
+    if wanted.outcome in _BY_STATUS:
+        return Hint(Kind.STATUS, f"value IN {texts(_BY_STATUS[wanted.outcome])}")
     if wanted.user_agent:
         return Hint(Kind.AGENT, _contains("value", wanted.user_agent))
     return None
@@ -96,13 +104,18 @@ def candidates(window: Window, wanted: CallFilter, *, hint: Hint | None, before:
         # An INVITE transaction ends within the hour after its start: proxies give up after minutes (RFC 3261 s.16.6).
         inner = f"SELECT call_id FROM {_LOOKUP} WHERE {hint.where(Window(window.low, window.high + 1))}"
         source += f" AND call_id IN ({inner})"
-    facts = derived.merged_facts(("who", "invite_us"), source)
-    start = f"SELECT call_id, {derived.COLUMNS['start_us']} AS start FROM ({facts})"
+    # Fact `who` is long, and only calls of which no INVITE request was seen here need it.
+    invited = f"SELECT call_id, {_merged('invite_us')} AS start FROM {source} GROUP BY call_id HAVING start > 0"
+    others = f"SELECT call_id FROM {source} GROUP BY call_id HAVING {_merged('invite_us')} = 0"
+    answering = (
+        f"SELECT call_id, {derived.part('who', 'captured_us', of=_merged('who'))} AS start FROM {source} "
+        f"AND call_id IN ({others}) GROUP BY call_id HAVING start > 0"
+    )
     bounds = [f"start >= {number(wanted.since_us or 0)}", *_before("start", before)]
     if wanted.until_us is not None:
         bounds.append(f"start < {number(wanted.until_us)}")
     return (
-        f"SELECT call_id, start FROM ({start}) WHERE {' AND '.join(bounds)} "
+        f"SELECT call_id, start FROM ({invited} UNION ALL {answering}) WHERE {' AND '.join(bounds)} "
         f"ORDER BY start DESC, call_id DESC LIMIT {limit}"
     )
 
@@ -117,12 +130,10 @@ def records(found: Sequence[Place], wanted: CallFilter, *, before: PageKey | Non
     """Whole facts of the calls at these places that a filter matches, newest first."""
     pairs = ", ".join(f"({hour}, {text(call_id)})" for call_id, hour in found)
     source = f"{_CALLS} WHERE in_call IN (0, 1) AND (hour, call_id) IN ({pairs})"
-    facts = derived.with_columns(derived.merged_facts(NAMES, source))
     conditions = ["1 = 1", *_before("start_us", before), *_conditions(wanted)]
-    return (
-        f"SELECT call_id, {', '.join(NAMES)} FROM ({facts}) WHERE {' AND '.join(conditions)} "
-        f"ORDER BY start_us DESC, call_id DESC LIMIT {limit}"
-    )
+    rest = f"WHERE {' AND '.join(conditions)} ORDER BY start_us DESC, call_id DESC LIMIT {limit}"
+    facts = derived.with_columns(derived.merged_facts(NAMES, source), used_in=rest)
+    return f"SELECT call_id, {', '.join(NAMES)} FROM ({facts}) {rest}"
 
 
 def messages(call_id: str, *, limit: int) -> str:
@@ -136,21 +147,24 @@ def messages(call_id: str, *, limit: int) -> str:
 def figures(since_us: int, until_us: int, *, step_us: int) -> str:
     """What `calls.kpi.KpiCounts` holds, by `step`: how many times `step_us` after `since_us` calls began."""
     outcomes = ", ".join(f"countIf(outcome = '{outcome}') AS {outcome}" for outcome in Outcome)
-    return (
-        f"SELECT toUInt32(intDiv(start_us - {number(since_us)}, {step_us})) AS step, count() AS attempts, "
+    columns = (
+        f"toUInt32(intDiv(start_us - {number(since_us)}, {step_us})) AS step, count() AS attempts, "
         "countIf(answered_us > 0) AS with_answer, countIf(is_challenge) AS challenged, "
         f"countIf(outcome = '{Outcome.CANCELLED}' AND answered_us = 0 AND ringing_us > 0) AS abandoned_ringing, "
         "countIf(has_talk) AS talks, sum(talk_us) AS all_talk_us, "
         "sumMapIf([status], [toUInt64(1)], end = 'failure') AS statuses, "
         "quantilesExactIf(0.5, 0.95)(pdd_us, has_pdd) AS pdd, quantilesExactIf(0.5, 0.95)(srd_us, has_srd) AS srd, "
-        f"{outcomes} FROM ({_attempts(since_us, until_us)}) GROUP BY step ORDER BY step"
+        f"{outcomes}"
     )
+    attempts = _attempts(since_us, until_us, used_in=columns)
+    return f"SELECT {columns} FROM ({attempts}) GROUP BY step ORDER BY step"
 
 
 def top_failures(since_us: int, until_us: int, *, limit: int) -> str:
     """Which destinations were not reached, most often first: `callee`, `status`, `calls`."""
+    attempts = _attempts(since_us, until_us, used_in="callee, status, end")
     return (
-        f"SELECT callee, status, count() AS calls FROM ({_attempts(since_us, until_us)}) WHERE end = 'failure' "
+        f"SELECT callee, status, count() AS calls FROM ({attempts}) WHERE end = 'failure' "
         f"GROUP BY callee, status ORDER BY calls DESC, callee, status LIMIT {limit}"
     )
 
@@ -158,7 +172,7 @@ def top_failures(since_us: int, until_us: int, *, limit: int) -> str:
 def open_calls(since_us: int, before_us: int, *, limit: int) -> str:
     """Calls without an end of which nothing was captured from `before_us` on, oldest first: `call_id`."""
     source = f"{_CALLS} WHERE in_call = 1 AND hour >= {max(since_us, 0) // HOUR_US}"
-    facts = derived.with_columns(derived.merged_facts(_OF_RECORD, source))
+    facts = derived.with_columns(derived.merged_facts(_OF_RECORD, source), used_in="end, start_us")
     return (
         f"SELECT call_id FROM ({facts}) WHERE end = '' AND start_us >= {number(since_us)} "
         f"AND last_us < {number(before_us)} ORDER BY last_us, call_id LIMIT {limit}"
@@ -186,9 +200,9 @@ def matches(column: str, wanted: str) -> str:
     return f"{column} LIKE {text(shape)}"
 
 
-def _attempts(since_us: int, until_us: int) -> str:
+def _attempts(since_us: int, until_us: int, *, used_in: str) -> str:
     """
-    Calls whose initial INVITE was captured, and that began in a range: facts and columns of the record.
+    Calls whose initial INVITE was captured, and that began in a range: facts, and the columns that some SQL uses.
 
     A call with rows in the hour before the range began before it. One that was silent for longer than
     that has no initial INVITE in the hours that are read.
@@ -196,10 +210,14 @@ def _attempts(since_us: int, until_us: int) -> str:
     low, high = max(since_us, 0) // HOUR_US, max(until_us, 0) // HOUR_US + TAIL_HOURS
     earlier = f"SELECT call_id FROM {_CALLS} WHERE in_call = 1 AND hour + 1 = {low}"
     source = f"{_CALLS} WHERE in_call = 1 AND {_within(Window(low, high))} AND call_id NOT IN ({earlier})"
-    facts = derived.with_columns(derived.merged_facts(_OF_RECORD, source))
+    facts = derived.with_columns(derived.merged_facts(_OF_RECORD, source), used_in=f"start_us, {used_in}")
     is_initial = f"{derived.part('who', 'status')} = 0 AND {derived.part('who', 'to_tag')} = ''"
     is_within = f"start_us >= {number(since_us)} AND start_us < {number(until_us)}"
     return f"SELECT * FROM ({facts}) WHERE {is_initial} AND {is_within}"
+
+
+def _merged(name: str) -> str:
+    return merged(FACTS[index_of(name)])
 
 
 def _conditions(wanted: CallFilter) -> list[str]:

@@ -128,7 +128,8 @@ def statements(dialect: Dialect) -> list[str]:
             family="AggregatingMergeTree",
             partition="toYYYYMMDD(day)",
             order="in_call, hour, call_id",
-            rows=1024,
+            # A page picks calls all over an hour, and states are long to read: so few beside each that is wanted.
+            rows=128,
         ),
         dialect.table(
             "lookup",
