@@ -4,10 +4,11 @@ import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from socket import AF_INET, SOCK_DGRAM, socket
 from typing import Any
 
 import pytest
-from tests.peers.rig.process import PeerProcess
+from tests.peers.rig.process import PeerProcess, free_udp_port, udp_bytes_waiting, udp_port_bound
 from tests.peers.tshark import expert_notes, rows, sip_rows, with_hep3
 from tests.running_node import RunningNode, running_node
 
@@ -73,15 +74,19 @@ def test_tshark_dissects_what_we_encode(messages: list[CapturedPacket], tmp_path
 
 @pytest.mark.peers("sngrep", "tshark")
 def test_sngrep_reads_what_we_encode(messages: list[CapturedPacket], tmp_path: Path) -> None:
-    """Sngrep takes our HEP out of a capture and writes the SIP in it: the same messages, none malformed."""
-    datagrams = (encode_hep3(message, capture_id=7) for message in messages)
-    capture, written = _capture_of(datagrams, tmp_path / "hep.pcap"), tmp_path / "sip.pcap"
-    command = ["sngrep", "-F", "-N", "-q", "-E", "-I", str(capture), "-O", str(written)]
-    subprocess.run(command, capture_output=True, timeout=60, check=True)
+    """Sngrep as a HEP server takes what we send and writes the SIP in it: the same messages, none malformed."""
+    port, written = free_udp_port("127.0.0.1"), tmp_path / "sip.pcap"
+    command = ["sngrep", "-F", "-N", "-L", f"udp:127.0.0.1:{port}", "-O", str(written)]
+    dialogs = len({row["sip.Call-ID"] for row in sip_rows(CAPTURE)})
 
-    assert sorted(row["sip.Call-ID"] for row in sip_rows(written)) == sorted(
-        row["sip.Call-ID"] for row in sip_rows(CAPTURE)
-    )
+    with PeerProcess("sngrep", command, directory=tmp_path) as sngrep, socket(AF_INET, SOCK_DGRAM) as sender:
+        sngrep.until(lambda: udp_port_bound("127.0.0.1", port))
+        for message in messages:
+            sender.sendto(encode_hep3(message, capture_id=7), ("127.0.0.1", port))
+        sngrep.until(lambda: f"Dialog count: {dialogs}" in sngrep.log() and not udp_bytes_waiting(port))
+        sngrep.stop()
+
+    assert sip_rows(written) == sip_rows(CAPTURE)
     assert not expert_notes(written)
 
 
