@@ -77,13 +77,14 @@ def test_sngrep_reads_what_we_encode(messages: list[CapturedPacket], tmp_path: P
     """Sngrep as a HEP server takes what we send and writes the SIP in it: the same messages, none malformed."""
     port, written = free_udp_port("127.0.0.1"), tmp_path / "sip.pcap"
     command = ["sngrep", "-F", "-N", "-L", f"udp:127.0.0.1:{port}", "-O", str(written)]
-    dialogs = len({row["sip.Call-ID"] for row in sip_rows(CAPTURE)})
 
     with PeerProcess("sngrep", command, directory=tmp_path) as sngrep, socket(AF_INET, SOCK_DGRAM) as sender:
         sngrep.until(lambda: udp_port_bound("127.0.0.1", port))
-        for message in messages:
+        for index, message in enumerate(messages):
+            if index % 20 == 0:  # Its socket has a small buffer.
+                sngrep.until(lambda: not udp_bytes_waiting(port))
             sender.sendto(encode_hep3(message, capture_id=7), ("127.0.0.1", port))
-        sngrep.until(lambda: f"Dialog count: {dialogs}" in sngrep.log() and not udp_bytes_waiting(port))
+        sngrep.until(lambda: written.stat().st_size >= CAPTURE.stat().st_size)
         sngrep.stop()
 
     assert sip_rows(written) == sip_rows(CAPTURE)
