@@ -318,7 +318,7 @@ def survives(payload: bytes) -> bool:
         and (got.status == 0 or 100 <= got.status < 700)
         and all(len(text) <= MAX_TEXT for text in texts)
         and "\n" not in got.call_id + "".join(texts)
-        and str(got).encode("utf-8") != b""
+        and len((got.call_id + got.method + "".join(texts)).encode("utf-8")) > 0
     )
 
 

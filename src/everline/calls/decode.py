@@ -27,6 +27,8 @@ from everline.wire.sip import MAX_CALL_ID, SipDecodeError, SipFault, SipMessage,
 MAX_DATAGRAM: Final = 65_535
 MAX_RTCP: Final = 8192
 """Longest RTCP taken, in bytes: a report fits one packet on the wire, and its JSON is a few times as long."""
+MAX_RTCP_OBJECTS: Final = 128
+"""Most objects in its JSON: a report has up to 31 blocks (RFC 3550 section 6.4.1), with as many of XR and SDES."""
 _GZIP: Final = b"\x1f\x8b"
 _MASK: Final = 0xFFFF_FFFF_FFFF_FFFF
 
@@ -154,7 +156,7 @@ def _quality_row(packet: HepPacket, datagram: Datagram, rules: DecodeRules) -> t
     call_id = _text(packet.correlation_id).strip()
     if not call_id or len(call_id) > MAX_CALL_ID:
         raise RejectedError(Fault.NO_CORRELATION)
-    if len(packet.payload) > MAX_RTCP:
+    if len(packet.payload) > MAX_RTCP or (packet.payload[:1] == b"{" and packet.payload.count(b"{") > MAX_RTCP_OBJECTS):
         raise RejectedError(Fault.RTCP_TOO_LARGE)
     decode_agent_rtcp(packet.payload)
     captured_us = _captured_us(packet.captured_us, datagram.received_us, rules)
