@@ -10,7 +10,8 @@ from tests.store.making import DAY_US, HOUR_US, SECOND_US, answered, event, fail
 
 from everline.calls.event import RTCP, EventBatch
 from everline.calls.record import Outcome, is_challenge
-from everline.store.embedded import EmbeddedStore
+from everline.store.embedded import MAX_MESSAGES, EmbeddedStore
+from everline.store.errors import StoreDeadlineError
 from everline.store.filters import CallFilter, FailedTarget
 
 
@@ -204,3 +205,23 @@ async def test_a_store_answers_while_it_takes(store: EmbeddedStore, era_us: int)
 
     assert seen == sorted(seen)
     assert len((await store.search(CallFilter(since_us=era_us, until_us=era_us + HOUR_US))).records) == 16
+
+
+async def test_a_batch_of_any_size_is_taken(store: EmbeddedStore, era_us: int) -> None:
+    """A large one is written piece by piece."""
+    name = f"large-{era_us}"
+    await store.insert(EventBatch.of(event(name, era_us + index, "INFO") for index in range(60_000)))
+    await insert(store, [event(name, era_us)])
+
+    record = await store.call(name)
+
+    assert record is not None
+    assert record.messages == 60_001
+    assert len(await store.messages(name)) == MAX_MESSAGES
+
+
+async def test_a_question_has_a_deadline(store: EmbeddedStore) -> None:
+    """It ends with an error that says what to do, and the store goes on."""
+    with pytest.raises(StoreDeadlineError, match="ask for a shorter time"):
+        store._reading.select("SELECT count() FROM system.numbers", limit_s=1)
+    assert await store.call("none") is None

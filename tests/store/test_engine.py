@@ -121,6 +121,6 @@ def test_a_directory_that_cannot_be_made_is_told(tmp_path: Path) -> None:
 )
 def test_errors_of_the_engine_become_ours(tmp_path: Path, said_by_engine: str, kind: type[StoreError]) -> None:
     """By what the operator has to do."""
-    error = engine_module._translated(RuntimeError(said_by_engine), tmp_path)
+    error = engine_module._translated(RuntimeError(said_by_engine), tmp_path, limit_s=1)
 
     assert type(error) is kind

@@ -45,9 +45,6 @@ _SETTINGS: Final = {
     "optimize_on_insert": 0,
     "insert_deduplicate": 0,
     "max_partitions_per_insert_block": 0,
-    # What one question may take before it goes on with the help of the disk, and before it ends.
-    "max_bytes_before_external_group_by": 128 << 20,
-    "max_memory_usage": 512 << 20,
     "max_query_size": 16 << 20,
     "max_ast_elements": 1_000_000,
     "max_expanded_ast_elements": 1_000_000,
@@ -55,6 +52,13 @@ _SETTINGS: Final = {
     "output_format_arrow_compression_method": "'none'",
     "input_format_parallel_parsing": 0,
 }
+# What one question may take before it goes on with the help of the disk, and before it ends.
+_SPILL_BYTES: Final = 128 << 20
+_MEMORY_BYTES: Final = 512 << 20
+
+_LOAD_ROWS: Final = 50_000
+"""So many rows are written at a time: more take more memory and gain nothing."""
+
 _FULL: Final = frozenset({243})
 _LATE: Final = frozenset({159, 160, 241})
 """Timeout, too slow, and out of the memory that one question may take."""
@@ -117,9 +121,13 @@ class Engine:
             raise _translated(error, self.path) from error
 
     def select(self, sql: str, *, limit_s: float) -> pa.Table:
-        """Rows as columns; texts are bytes. Raises StoreDeadlineError when they take longer than `limit_s`."""
+        """Rows as columns; texts are bytes. Raises StoreDeadlineError beyond `limit_s` or the memory for one."""
         try:
-            answer = self._session.query(f"{sql} SETTINGS max_execution_time = {limit_s:g}", "Arrow")
+            answer = self._session.query(
+                f"{sql} SETTINGS max_execution_time = {limit_s:g}, max_memory_usage = {_MEMORY_BYTES}, "
+                f"max_bytes_before_external_group_by = {_SPILL_BYTES}",
+                "Arrow",
+            )
             return pa.ipc.open_file(pa.py_buffer(answer.bytes())).read_all()
         except RuntimeError as error:
             raise _translated(error, self.path, limit_s=limit_s) from error
@@ -130,6 +138,16 @@ class Engine:
 
         They are handed over in a file, so that the interpreter is free while they are written.
         """
+        for start in range(0, rows.num_rows, _LOAD_ROWS):
+            self._load(table, rows.slice(start, _LOAD_ROWS))
+
+    def close(self) -> None:
+        """Give the data directory back."""
+        self._session.close()
+        if self._lock is not None:
+            self._lock.close()
+
+    def _load(self, table: str, rows: pa.Table) -> None:
         file = self.path / "incoming.arrow"
         try:
             with pa.OSFile(str(file), "wb") as sink, pa.ipc.new_file(sink, rows.schema) as writer:
@@ -143,12 +161,6 @@ class Engine:
             f"INSERT INTO {table} ({names}) SELECT {names} FROM file({text(str(file))}, 'Arrow') "
             "SETTINGS max_threads = 1, max_insert_threads = 1"
         )
-
-    def close(self) -> None:
-        """Give the data directory back."""
-        self._session.close()
-        if self._lock is not None:
-            self._lock.close()
 
 
 def _take(lock: IO[str], path: Path) -> None:
@@ -184,6 +196,6 @@ def _translated(error: RuntimeError, path: Path, *, limit_s: float = 0) -> Store
     code = int(match[1]) if match else 0
     if code in _FULL or "No space left on device" in said:
         return StoreFullError(path, code=code)
-    if code in _LATE:
+    if code in _LATE and limit_s:
         return StoreDeadlineError(limit_s, code=code)
     return StoreError(f"the store of {path} refused a statement: {said[:500]}", code=code)

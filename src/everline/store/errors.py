@@ -51,11 +51,12 @@ class StoreFullError(StoreError):
 
 
 class StoreDeadlineError(StoreError):
-    """A question took longer than it may."""
+    """A question took more time, or more memory, than one may."""
 
     def __init__(self, limit_s: float, *, code: int = 0) -> None:
         super().__init__(
-            f"the store gave no answer within {limit_s:g} s: ask for a shorter time or fewer calls", code=code
+            f"the store found no answer within {limit_s:g} s and its memory: ask for a shorter time or fewer calls",
+            code=code,
         )
         self.limit_s = limit_s
 
