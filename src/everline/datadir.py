@@ -3,6 +3,7 @@
 import json
 import os
 import secrets
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -13,6 +14,7 @@ TOKEN_FILE: Final = "admin.token"  # noqa: S105 - its name, not its content
 NODE_FILE: Final = "node.json"
 SESSION_KEY_FILE: Final = "session.key"
 STORE_DIR: Final = "store"
+MIN_SECRET_CHARS: Final = 16
 
 
 class DataDirError(EverlineError):
@@ -24,6 +26,18 @@ class DataDirError(EverlineError):
         super().__init__(
             f"cannot use {path} as data directory: {why.strerror or why}; "
             "give it to this user, free some space, or choose another with --data"
+        )
+
+
+class SecretError(EverlineError):
+    """A file with a secret holds something else."""
+
+    exit_code = 3
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(
+            f"{path} holds no secret (one line of at least {MIN_SECRET_CHARS} ASCII characters): "
+            "delete it, and the node makes a new one"
         )
 
 
@@ -49,12 +63,18 @@ class DataDir:
             self.path.mkdir(parents=True, exist_ok=True, mode=0o700)
             probe = self.path / ".probe"
             probe.write_bytes(b"can be written\n")
-            probe.unlink()
+            probe.unlink(missing_ok=True)  # Two nodes may try at once.
         except OSError as fault:
             raise DataDirError(self.path, fault) from fault
 
     def secret(self, name: str) -> str:
-        """The secret in a file of mode 0600; made at the first start."""
+        """
+        The secret in a file of mode 0600; made at the first start.
+
+        Raises:
+            SecretError: The file holds something else.
+            DataDirError: It can't be read or written.
+        """
         try:
             kept = self._read(name)
             if not kept:
@@ -62,6 +82,10 @@ class DataDir:
                 kept = self._read(name)
         except OSError as fault:
             raise DataDirError(self.path, fault) from fault
+        except UnicodeDecodeError as fault:
+            raise SecretError(self.path / name) from fault
+        if len(kept) < MIN_SECRET_CHARS:
+            raise SecretError(self.path / name)
         return kept
 
     def announce(self, url: str, *, node: str, hep: str) -> None:
@@ -76,7 +100,8 @@ class DataDir:
 
     def retract(self) -> None:
         """The node answers no more."""
-        (self.path / NODE_FILE).unlink(missing_ok=True)
+        with suppress(OSError):  # A file that stays misleads; a stop that fails loses packets.
+            (self.path / NODE_FILE).unlink(missing_ok=True)
 
     def _read(self, name: str) -> str:
         path = self.path / name

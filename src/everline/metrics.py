@@ -24,6 +24,7 @@ class Measured:
     pipeline: Pipeline
     bus: MemoryBus
     connections: Callable[[], int]
+    refused: Callable[[], int]
     receive_buffer_bytes: int
 
 
@@ -67,6 +68,7 @@ class NodeCollector(Collector):
         yield GaugeMetricFamily("everline_udp_receive_buffer_bytes", "Receive buffer that the kernel granted.", size)
         connections = measured.connections()
         yield GaugeMetricFamily("everline_stream_connections", "Agents connected over TCP or TLS.", connections)
+        yield _counter("everline_stream_refused", "Connections refused: there were too many.", measured.refused())
 
     def _live(self) -> Iterator[Metric]:
         bus = self._measured.bus

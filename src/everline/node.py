@@ -4,11 +4,13 @@ import asyncio
 import contextlib
 import gc
 import logging
+import resource
 import signal
 import socket
 import ssl
 import sys
 from collections.abc import Iterator
+from dataclasses import asdict
 
 import uvicorn
 
@@ -25,7 +27,7 @@ from everline.ingest.intake import Intake
 from everline.ingest.ledger import Ledger
 from everline.ingest.limits import SourceLimiter
 from everline.ingest.pipeline import Pipeline, PipelineLimits
-from everline.ingest.stream import StreamListener
+from everline.ingest.stream import LAST_READS_S, StreamListener
 from everline.ingest.tls import server_context
 from everline.ingest.udp import ListenError, UdpListener
 from everline.metrics import Measured, metrics_text
@@ -35,6 +37,8 @@ log = logging.getLogger(__name__)
 
 KERNEL_DROPS_EVERY_S = 1.0
 HTTP_GRACE_S = 2
+STORE_LATE_S = 20.0
+"""A store that takes this long for one batch is no store to rely on."""
 GC_ALLOCATIONS = 100_000
 """Objects made and not freed before the next look for cycles: some ten batches' worth."""
 
@@ -49,6 +53,9 @@ def run(config: NodeConfig, *, demo: bool) -> None:
     # Batches are many small objects without cycles: looking through them for cycles took a fifth of the time.
     gc.freeze()
     gc.set_threshold(GC_ALLOCATIONS, 20, 50)
+    # Agents' connections must not take the file descriptors that the store and the pages need.
+    most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     asyncio.run(_serve(config, demo=demo))
 
 
@@ -57,20 +64,19 @@ async def _serve(config: NodeConfig, *, demo: bool) -> None:
     data.prepare()
     certificate, key = config.ingest.tls_certificate, config.ingest.tls_key
     tls = server_context(certificate, key) if certificate and key else None
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
     with _http_socket(config.http.listen) as http:
         node = Node(config, data, http)
-        await node.start(tls)
         try:
-            await _until_told_to_stop(node, demo=demo)
+            await node.start(tls)
+            await _until_told_to_stop(node, stop, demo=demo)
         finally:
             await node.stop()
 
 
-async def _until_told_to_stop(node: "Node", *, demo: bool) -> None:
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
+async def _until_told_to_stop(node: "Node", stop: asyncio.Event, *, demo: bool) -> None:
     node.greet()
     async with asyncio.TaskGroup() as tasks:
         working = [
@@ -114,7 +120,9 @@ class Node:
         )
         self._token = data.secret(TOKEN_FILE)
         self._server = _HttpServer(self._application())
+        self._started = False
         self._stopped = False
+        self.ingesting = asyncio.create_task(self._pipeline.run(), name="ingest")
 
     @property
     def hep(self) -> Endpoint:
@@ -131,18 +139,12 @@ class Node:
 
     async def start(self, tls: ssl.SSLContext | None) -> None:
         """Start to take packets in, over TCP and TLS as well, and to work on them."""
-        try:
-            await self._streams[0].listen(self.hep.host, self.hep.port)
-            if tls:
-                self._streams.append(StreamListener(self._intake, self._ledger))
-                await self._streams[1].listen(*self._config.ingest.tls, tls=tls)
-        except BaseException:
-            self._udp.close()
-            await self._streams[0].close()
-            await self._store.close()
-            raise
-        self.ingesting = asyncio.create_task(self._pipeline.run(), name="ingest")
+        await self._streams[0].listen(self.hep.host, self.hep.port)
+        if tls:
+            self._streams.append(StreamListener(self._intake, self._ledger))
+            await self._streams[1].listen(*self._config.ingest.tls, tls=tls)
         self._data.announce(self.url, node=self._config.name, hep=str(self.hep))
+        self._started = True
 
     def greet(self) -> None:
         """Tell whoever started the node where to look."""
@@ -185,28 +187,27 @@ class Node:
             return
         self._stopped = True
         self._data.retract()
-        for stream in self._streams:
-            await stream.close()
-        self._udp.drain()
-        self._intake.close()
-        try:
-            async with asyncio.timeout(self._config.ingest.drain_s):
-                await self.ingesting
-        except TimeoutError:
-            self._pipeline.give_up()
+        await self._drain(self._config.ingest.drain_s)
         self._server.should_exit = True
         await self._server.has_ended()
         await self._store.close()
-        ledger = self._ledger
-        log.info(
-            "node.stopped",
-            extra={
-                "received": ledger.received,
-                "stored": ledger.stored,
-                "rejected": ledger.rejected.total(),
-                "dropped": ledger.dropped.total(),
-            },
-        )
+        if self._started:
+            log.info("node.stopped", extra=asdict(self._packet_ledger()))
+
+    async def _drain(self, within_s: float) -> None:
+        try:
+            async with asyncio.timeout(within_s):
+                last_reads_s = min(LAST_READS_S, within_s / 4)
+                await asyncio.gather(*(stream.close(last_reads_s) for stream in self._streams))
+                await self._udp.drain()
+                self._intake.close()
+                await asyncio.wait([self.ingesting])
+        except TimeoutError:
+            self._udp.close()
+        if not self.ingesting.done():
+            self.ingesting.cancel()
+            await asyncio.wait([self.ingesting])
+        self._pipeline.give_up()
 
     def _rules(self) -> DecodeRules:
         ingest = self._config.ingest
@@ -233,6 +234,7 @@ class Node:
             pipeline=self._pipeline,
             bus=self._bus,
             connections=lambda: sum(stream.connections for stream in self._streams),
+            refused=lambda: sum(stream.refused for stream in self._streams),
             receive_buffer_bytes=self._udp.buffer_bytes,
         )
         services = Services(
@@ -266,8 +268,12 @@ class Node:
 
     def _readiness(self) -> list[str]:
         reasons = ["the node is stopping"] if self._stopped else []
-        refusing = self._pipeline.store_lane.refusing
-        return [*reasons, f"the store takes nothing: {refusing}"] if refusing else reasons
+        lane = self._pipeline.store_lane
+        if lane.refusing:
+            reasons.append(f"the store takes nothing: {lane.refusing}")
+        elif lane.late_s > STORE_LATE_S:
+            reasons.append(f"the store has not answered for {lane.late_s:.0f} s")
+        return reasons
 
     def _tls_words(self) -> str:
         return f"; over TLS to {self._config.ingest.tls}" if len(self._streams) > 1 else ""

@@ -3,7 +3,7 @@
 import asyncio
 from collections import deque
 from dataclasses import dataclass, field
-from heapq import nlargest
+from heapq import nlargest, nsmallest
 from typing import Any, Final
 from uuid import uuid4
 
@@ -11,7 +11,7 @@ from xxhash import xxh3_64_hexdigest
 
 from everline.bus.transition import ANSWER, CREATE, HANGUP, RINGING, Transition
 from everline.calls.event import EventBatch
-from everline.calls.facts import NOTHING, absorb, freeze, index_of, is_call_event
+from everline.calls.facts import FACTS, NOTHING, Law, absorb, freeze, index_of, is_call_event
 from everline.calls.record import CallRecord, State, is_challenge, record_of
 
 LINGER_US: Final = 120 * 1_000_000
@@ -19,6 +19,8 @@ LINGER_US: Final = 120 * 1_000_000
 STRAY_US: Final = 32 * 1_000_000
 """How long messages without an INVITE stay known: no SIP transaction lasts longer (RFC 3261 s.17: timers B, F)."""
 SWEEP_EVERY_US: Final = 5 * 1_000_000
+MAX_MEMBERS: Final = 1_000
+"""Members kept of a fact that is a set: some devices ping for ever with one Call-ID. The store counts them all."""
 
 
 @dataclass(slots=True)
@@ -63,8 +65,13 @@ class MemoryBus:
             absorb(call.values, event)
             call.touched_us = now_us = event.received_us
             touched[event.call_id] = call
+        before = self.last_id
         for call_id, call in touched.items():
+            _bound(call.values)
             self._tell(call_id, call)
+        if self.last_id > before:
+            self._news.set()
+            self._news = asyncio.Event()
         if now_us - self._swept_us >= SWEEP_EVERY_US or len(self._calls) > self._max_calls:
             self._sweep(now_us)
 
@@ -112,9 +119,6 @@ class MemoryBus:
                 self.last_id += 1
                 event_id = xxh3_64_hexdigest(f"{call_id}\n{event_type}".encode())
                 self._transitions.append(Transition(self.last_id, event_type, event_id, at_us / 1e6, record))
-        if self._transitions and not self._news.is_set():
-            self._news.set()
-            self._news = asyncio.Event()
 
     def _sweep(self, now_us: int) -> None:
         self._swept_us = now_us
@@ -132,11 +136,27 @@ class MemoryBus:
 _WHO: Final = index_of("who")
 _SINGLE: Final = tuple(map(index_of, ("who", "ringing_us", "answer", "bye", "timeout_us", "attempt")))
 _SETS: Final = tuple(map(index_of, ("failures", "cancels")))
+_KEYS: Final = index_of("event_keys")
+_CANCELS: Final = index_of("cancels")
+_LAST: Final = index_of("last_us")
+_TIMEOUT: Final = index_of("timeout_us")
+_UNIONS: Final = tuple(index for index, fact in enumerate(FACTS) if fact.law is Law.UNION)
 
 
 def _progress(values: list[Any]) -> tuple[Any, ...]:
     """What must change for a call to come a step further; the record is made anew only then."""
-    return (*[values[index] for index in _SINGLE], *[len(values[index] or ()) for index in _SETS])
+    is_revived = (values[_LAST] or 0) >= (values[_TIMEOUT] or 0)
+    return (*[values[index] for index in _SINGLE], *[len(values[index] or ()) for index in _SETS], is_revived)
+
+
+def _bound(values: list[Any]) -> None:
+    """Keep a call small that has more messages than a call can have; its first cancel and its last failures stay."""
+    if len(values[_KEYS] or ()) <= MAX_MEMBERS:
+        return
+    for index in _UNIONS:
+        if len(values[index] or ()) > MAX_MEMBERS:
+            keep = nsmallest if index == _CANCELS else nlargest
+            values[index] = set(keep(MAX_MEMBERS, values[index]))
 
 
 def _steps(record: CallRecord) -> list[tuple[str, int]]:

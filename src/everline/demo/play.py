@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from everline.config import Endpoint
+from everline.errors import EverlineError
 from everline.replay.plan import Pace, shift_to
 from everline.replay.run import Clock, Stamp, replay
 from everline.replay.source import open_capture
@@ -21,7 +22,11 @@ SAMPLE: Final = Path(__file__).parent / "traffic.hep"
 
 async def play_sample(hep: Endpoint) -> None:
     """Send the sample over UDP, its times shifted so that it ends now."""
-    sent = await asyncio.to_thread(_play, hep)
+    try:
+        sent = await asyncio.to_thread(_play, hep)
+    except EverlineError as fault:
+        log.warning("demo.failed", extra={"why": str(fault)})
+        return
     log.info("demo.played", extra={"messages": sent, "to": str(hep)})
 
 

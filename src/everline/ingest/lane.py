@@ -4,10 +4,12 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Callable
+from time import monotonic
 from typing import Final, Protocol
 
 from everline.calls.event import EventBatch
 from everline.errors import EverlineError
+from everline.ingest.intake import MEAN_MESSAGE_BYTES
 
 log = logging.getLogger(__name__)
 
@@ -31,7 +33,8 @@ class Lane:
 
     Args:
         name: What the log calls it.
-        capacity: Most events that wait here; a batch that does not fit is given to `lost`.
+        capacity: Most events that wait here, of `MEAN_MESSAGE_BYTES` each on average; a batch that does not fit is
+            given to `lost`, unless nothing else waits.
         taken: Called with the number of events of a batch that the sink has taken.
         lost: Called with the number of events of a batch that was given up.
     """
@@ -52,9 +55,16 @@ class Lane:
         self._lost = lost
         self._batches: deque[EventBatch] = deque()
         self._events = 0
+        self._bytes = 0
         self._some = asyncio.Event()
         self._closed = False
+        self._trying_since_s = 0.0
         self.refusing = ""
+
+    @property
+    def late_s(self) -> float:
+        """For how long the sink has not taken the batch that it was given; 0 when it has none."""
+        return monotonic() - self._trying_since_s if self._trying_since_s else 0
 
     @property
     def waiting(self) -> int:
@@ -63,11 +73,14 @@ class Lane:
 
     def offer(self, batch: EventBatch) -> None:
         """Take a batch, or give it up when there is no room for it."""
-        if self._events and self._events + len(batch) > self._capacity:
+        size = _payload_bytes(batch)
+        too_many = self._events + len(batch) > self._capacity
+        if self._events and (too_many or self._bytes + size > self._capacity * MEAN_MESSAGE_BYTES):
             self._lost(len(batch))
             return
         self._batches.append(batch)
         self._events += len(batch)
+        self._bytes += size
         self._some.set()
 
     def close(self) -> None:
@@ -85,9 +98,12 @@ class Lane:
                 await self._some.wait()
                 continue
             batch = self._joined()
-            await self._bring(batch)
+            self._trying_since_s = monotonic()
+            is_taken = await self._bring(batch)
+            self._trying_since_s = 0.0
             self._events -= len(batch)
-            self._taken(len(batch))
+            self._bytes -= _payload_bytes(batch)
+            (self._taken if is_taken else self._lost)(len(batch))
 
     def _joined(self) -> EventBatch:
         """What waits, as one batch of a bounded size: a sink that fell behind catches up in larger steps."""
@@ -98,7 +114,8 @@ class Lane:
             size += len(batches[-1])
         return EventBatch.concat(batches)
 
-    async def _bring(self, batch: EventBatch) -> None:
+    async def _bring(self, batch: EventBatch) -> bool:
+        """Whether the sink has taken the batch."""
         pause_s = _FIRST_RETRY_S
         while True:
             try:
@@ -110,7 +127,16 @@ class Lane:
                 await asyncio.sleep(pause_s)
                 pause_s = min(pause_s * 2, _LONGEST_RETRY_S)
                 continue
+            except Exception:
+                # A defect of the sink: it must stop neither the other sink nor the sockets, and the same batch
+                # would only meet it again.
+                log.exception("ingest.sink_failed", extra={"sink": self._name, "events": len(batch)})
+                return False
             if self.refusing:
                 log.warning("ingest.sink_accepts_again", extra={"sink": self._name})
                 self.refusing = ""
-            return
+            return True
+
+
+def _payload_bytes(batch: EventBatch) -> int:
+    return sum(map(len, batch.column("payload")))

@@ -2,11 +2,12 @@
 
 import asyncio
 import logging
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from everline.calls.decode import Datagram, DecodeRules, decode_batch
+from everline.calls.decode import Datagram, Decoded, DecodeRules, decode_batch
 from everline.calls.event import EventBatch
 from everline.ingest.intake import Intake
 from everline.ingest.lane import EventSink, Lane
@@ -16,6 +17,8 @@ log = logging.getLogger(__name__)
 
 DECODE_SLICE: Final = 500
 """Datagrams decoded without a break (some 3 ms): sockets and pages get their turn in between."""
+DEFECT: Final = "internal_error"
+"""Reason of a reject that is our own fault."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +70,7 @@ class Pipeline:
             self.bus_lane.close()
 
     def give_up(self) -> None:
-        """After `run` was cancelled because the drain took too long: count what is left as dropped."""
+        """After `run` ended or was cancelled because the drain took too long: count what is left as dropped."""
         left = self._ledger.pending
         if left:
             log.error("ingest.drain_gave_up", extra={"events": left})
@@ -76,7 +79,7 @@ class Pipeline:
     async def _hand_over(self, datagrams: Sequence[Datagram]) -> None:
         parts: list[EventBatch] = []
         for start in range(0, len(datagrams), DECODE_SLICE):
-            decoded = decode_batch(datagrams[start : start + DECODE_SLICE], self._rules)
+            decoded = self._decoded(datagrams[start : start + DECODE_SLICE])
             self._ledger.rejected.update(decoded.rejected)
             self._ledger.clamped += decoded.clamped
             parts.append(decoded.batch)
@@ -85,6 +88,16 @@ class Pipeline:
         if len(batch):
             self.store_lane.offer(batch)
             self.bus_lane.offer(batch)
+
+    def _decoded(self, datagrams: Sequence[Datagram]) -> Decoded:
+        try:
+            return decode_batch(datagrams, self._rules)
+        except Exception:
+            if len(datagrams) > 1:
+                return _joined([self._decoded([one]) for one in datagrams])
+            # A defect of the decoder: whoever can send a packet must not be able to stop the node with it.
+            log.exception("ingest.decode_failed", extra={"bytes": len(datagrams[0].data)})
+            return Decoded(EventBatch.of(()), Counter({DEFECT: 1}))
 
     def _stored(self, events: int) -> None:
         self._ledger.stored += events
@@ -95,6 +108,14 @@ class Pipeline:
 
     def _lost_to_bus(self, events: int) -> None:
         self._ledger.bus_dropped += events
+
+
+def _joined(parts: Sequence[Decoded]) -> Decoded:
+    whole = Decoded(EventBatch.concat([one.batch for one in parts]))
+    for one in parts:
+        whole.rejected.update(one.rejected)
+        whole.clamped += one.clamped
+    return whole
 
 
 def _nothing(_events: int) -> None:

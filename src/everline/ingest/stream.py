@@ -2,33 +2,32 @@
 
 import asyncio
 import logging
+import socket
 import ssl
-from collections import Counter
 from contextlib import suppress
 from time import time_ns
-from typing import Final, Protocol
+from typing import Final
 
 from everline.calls.decode import Datagram
 from everline.ingest.intake import Intake
-from everline.ingest.ledger import Ledger
+from everline.ingest.ledger import Drop, Ledger
 from everline.ingest.udp import ListenError
-from everline.wire.framing import FramingLoss, SipFramer
+from everline.wire.framing import START_LINE, SipFramer
 from everline.wire.hep_framing import GZIP_MAGIC, HEP3_MAGIC, HepFramer
 
 log = logging.getLogger(__name__)
 
 READ_BYTES: Final = 65_536
 MAX_CONNECTIONS: Final = 1_024
+BACKLOG: Final = 512
 HANDSHAKE_TIMEOUT_S: Final = 5.0
-SEND_WINDOW_EVENTS: Final = 2_048
-"""A stream waits while the intake has less room than this: one read gives fewer messages than that."""
-
-
-class _Framer(Protocol):
-    lost_bytes: Counter[FramingLoss]
-
-    def feed(self, data: bytes) -> list[bytes]: ...
-    def cut(self) -> None: ...
+TLS_GOODBYE_S: Final = 1.0
+QUIET_S: Final = 0.05
+"""When streams gave nothing for so long, what was sent before the stop has been read."""
+LAST_READS_S: Final = 1.0
+"""An agent that goes on sending is read no longer than this after the stop, unless told otherwise."""
+_KEEPALIVE: Final = ((socket.TCP_KEEPIDLE, 60), (socket.TCP_KEEPINTVL, 20), (socket.TCP_KEEPCNT, 3))
+"""A peer that vanished without a word is found out after two minutes; its place is free again then."""
 
 
 class StreamListener:
@@ -39,6 +38,7 @@ class StreamListener:
         self._ledger = ledger
         self._server: asyncio.Server | None = None
         self._connections: set[asyncio.Task[None]] = set()
+        self._bytes = 0
         self.refused = 0
         self.port = 0
 
@@ -52,11 +52,12 @@ class StreamListener:
         try:
             self._server = await asyncio.start_server(
                 self._serve,
-                host,
-                port,
+                sock=_bound_socket(host, port),
+                backlog=BACKLOG,
                 ssl=tls,
                 limit=READ_BYTES,
                 ssl_handshake_timeout=HANDSHAKE_TIMEOUT_S if tls else None,
+                ssl_shutdown_timeout=TLS_GOODBYE_S if tls else None,
             )
         except OSError as fault:
             what, option = ("TLS", "--tls") if tls else ("TCP", "--hep")
@@ -68,13 +69,16 @@ class StreamListener:
         """Agents that are connected."""
         return len(self._connections)
 
-    async def close(self) -> None:
-        """Stop listening and end the connections."""
+    async def close(self, last_reads_s: float = LAST_READS_S) -> None:
+        """Stop listening, read what was sent until now, and end the connections."""
         if self._server is None:
             return
         self._server.close()
-        for task in tuple(self._connections):
-            task.cancel()
+        try:
+            await self._silence(last_reads_s)
+        finally:
+            for task in tuple(self._connections):
+                task.cancel()
         await asyncio.gather(*self._connections, return_exceptions=True)
         await self._server.wait_closed()
 
@@ -85,6 +89,7 @@ class StreamListener:
             writer.close()
             return
         self._connections.add(task)
+        _keep_alive(writer)
         try:
             await self._read(reader, writer)
         except (OSError, ssl.SSLError) as fault:
@@ -95,34 +100,88 @@ class StreamListener:
             with suppress(OSError, ssl.SSLError, asyncio.CancelledError):
                 await writer.wait_closed()
 
-    async def _read(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        peer = writer.get_extra_info("peername") or ("", 0)
-        first = await reader.read(READ_BYTES)
-        while first and len(first) < len(HEP3_MAGIC) and HEP3_MAGIC.startswith(first):
-            more = await reader.read(READ_BYTES)
-            if not more:
-                break
-            first += more
-        framer: _Framer = HepFramer() if first.startswith((HEP3_MAGIC, GZIP_MAGIC)) else SipFramer()
-        data = first
-        while data:
-            received_us = time_ns() // 1000
-            self._intake.offer([Datagram(one, received_us, peer[0], peer[1]) for one in framer.feed(data)])
-            self._count_lost(framer)
-            if getattr(framer, "broken", False):
-                break
-            await self._room()
-            data = await reader.read(READ_BYTES)
-        framer.cut()
-        self._count_lost(framer)
+    async def _silence(self, limit_s: float) -> None:
+        """Return when no stream has given anything for a moment, or when that takes too long."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(limit_s):
+                before = -1
+                while self._connections and self._bytes > before:
+                    before = self._bytes
+                    await self._intake.has_room()
+                    await asyncio.sleep(QUIET_S)
 
-    def _count_lost(self, framer: _Framer) -> None:
+    async def _read(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        peer_ip, peer_port = (writer.get_extra_info("peername") or ("", 0))[:2]
+        data = await _first_bytes(reader)
+        framer = _framer_of(data)
+        try:
+            while data and not (isinstance(framer, HepFramer) and framer.broken):
+                self._bytes += len(data)
+                received_us = time_ns() // 1000
+                await self._offer([Datagram(one, received_us, peer_ip, peer_port) for one in framer.feed(data)])
+                self._count_lost(framer)
+                await self._intake.has_room()
+                data = await reader.read(READ_BYTES)
+        finally:
+            framer.cut()
+            self._count_lost(framer)
+
+    async def _offer(self, datagrams: list[Datagram]) -> None:
+        """Give the intake as many at a time as it has room for: nothing of a stream is lost for lack of it."""
+        try:
+            while datagrams:
+                await self._intake.has_room()
+                room = self._intake.room
+                now, datagrams = datagrams[:room], datagrams[room:]
+                self._intake.offer(now)
+        except asyncio.CancelledError:
+            self._ledger.received += len(datagrams)
+            self._ledger.dropped[Drop.DRAIN_TIMEOUT] += len(datagrams)
+            raise
+
+    def _count_lost(self, framer: HepFramer | SipFramer) -> None:
         if framer.lost_bytes:
             self._ledger.stream_lost_bytes.update({str(reason): count for reason, count in framer.lost_bytes.items()})
             framer.lost_bytes.clear()
 
-    async def _room(self) -> None:
-        while self._intake.room < SEND_WINDOW_EVENTS:
-            resumed = asyncio.Event()
-            self._intake.when_room(resumed.set)
-            await resumed.wait()
+
+async def _first_bytes(reader: asyncio.StreamReader) -> bytes:
+    """The first bytes of a stream, enough of them to tell what it is; fewer when it ends."""
+    first = await reader.read(READ_BYTES)
+    while first and any(magic.startswith(first) and magic != first for magic in (HEP3_MAGIC, GZIP_MAGIC)):
+        more = await reader.read(READ_BYTES)
+        if not more:
+            break
+        first += more
+    return first
+
+
+def _framer_of(first: bytes) -> HepFramer | SipFramer:
+    """HEP or SIP; a stream that begins with neither is HEP if there is a HEP packet behind the garbage."""
+    if first.startswith((HEP3_MAGIC, GZIP_MAGIC)):
+        return HepFramer()
+    if HEP3_MAGIC in first and not START_LINE.match(first.lstrip(b"\r\n")):
+        return HepFramer()
+    return SipFramer()
+
+
+def _keep_alive(writer: asyncio.StreamWriter) -> None:
+    connection = writer.get_extra_info("socket")
+    with suppress(OSError):  # It may have ended already.
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        for option, value in _KEEPALIVE:
+            connection.setsockopt(socket.IPPROTO_TCP, option, value)
+
+
+def _bound_socket(host: str, port: int) -> socket.socket:
+    """Like the UDP socket: `::` takes IPv4 too."""
+    family, kind, proto, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+    bound = socket.socket(family, kind, proto)
+    try:
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        bound.bind(address)
+        bound.listen(BACKLOG)  # Only then it is known whether the port is free.
+    except OSError:
+        bound.close()
+        raise
+    return bound

@@ -4,6 +4,7 @@ import asyncio
 import logging
 import os
 import socket
+from contextlib import suppress
 from pathlib import Path
 from time import time_ns
 from typing import Final
@@ -17,8 +18,8 @@ log = logging.getLogger(__name__)
 
 READS_PER_TURN: Final = 512
 """Datagrams read before others get their turn (some 0.5 ms)."""
-DRAIN_TURNS: Final = 64
 _MAX_DATAGRAM: Final = 65_535
+_ANY: Final = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - addresses to send to, not to bind
 _SO_RCVBUFFORCE: Final = 33  # Linux: socket(7); needs CAP_NET_ADMIN, else net.core.rmem_max is the limit.
 
 
@@ -50,22 +51,40 @@ class UdpListener:
 
     def count_kernel_drops(self) -> None:
         """Read the kernel's count for this socket into the ledger."""
+        if self._closed:
+            return
         self._ledger.kernel_drops = max(self._ledger.kernel_drops, _kernel_drops(self._inode))
 
-    def drain(self) -> None:
-        """Read what the kernel still holds (its buffer is bounded, so are the turns), then close."""
-        for _ in range(DRAIN_TURNS):
-            if not self._read():
-                break
+    async def drain(self) -> None:
+        """Take nothing new, read what the kernel still holds as there is room for it, then close."""
+        self._refuse_more()
+        while self._read():
+            if self._intake.room > 0:
+                await asyncio.sleep(0)
+            else:
+                await self._intake.has_room()
         self.close()
 
     def close(self) -> None:
-        """Stop listening."""
+        """Stop listening; what the kernel still holds counts as dropped by it."""
         if not self._closed:
             self.count_kernel_drops()
+            self._count_left()
             self._closed = True
             self._loop.remove_reader(self._socket)
             self._socket.close()
+
+    def _refuse_more(self) -> None:
+        """Connect the socket to itself: from then on the kernel refuses everybody else, and says so to them."""
+        with suppress(OSError):
+            self._socket.connect((_ANY.get(self.host, self.host), self.port))
+
+    def _count_left(self) -> None:
+        self._refuse_more()
+        with suppress(OSError):
+            while True:
+                self._socket.recv(1)
+                self._ledger.kernel_drops += 1
 
     def _resume(self) -> None:
         if not self._closed:
