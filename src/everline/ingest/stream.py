@@ -38,6 +38,7 @@ class StreamListener:
         self._ledger = ledger
         self._server: asyncio.Server | None = None
         self._connections: set[asyncio.Task[None]] = set()
+        self._reading: set[asyncio.Task[None]] = set()
         self._bytes = 0
         self.refused = 0
         self.port = 0
@@ -77,9 +78,9 @@ class StreamListener:
         try:
             await self._silence(last_reads_s)
         finally:
-            for task in tuple(self._connections):
-                task.cancel()
-        await asyncio.gather(*self._connections, return_exceptions=True)
+            for reading in self._reading:
+                reading.cancel()
+        await asyncio.gather(*self._connections)
         await self._server.wait_closed()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -90,14 +91,21 @@ class StreamListener:
             return
         self._connections.add(task)
         _keep_alive(writer)
+        # A task of its own: asyncio logs a traceback for every callback of a stream that is cancelled itself.
+        reading = asyncio.create_task(self._read(reader, writer), name="read-stream")
+        self._reading.add(reading)
         try:
-            await self._read(reader, writer)
+            await asyncio.wait([reading])
+            if not reading.cancelled():
+                reading.result()
         except (OSError, ssl.SSLError) as fault:
             log.info("ingest.stream_broke", extra={"why": str(fault)})
         finally:
+            reading.cancel()
+            self._reading.discard(reading)
             self._connections.discard(task)
             writer.close()
-            with suppress(OSError, ssl.SSLError, asyncio.CancelledError):
+            with suppress(OSError, ssl.SSLError):
                 await writer.wait_closed()
 
     async def _silence(self, limit_s: float) -> None:
@@ -115,11 +123,13 @@ class StreamListener:
         data = await _first_bytes(reader)
         framer = _framer_of(data)
         try:
-            while data and not (isinstance(framer, HepFramer) and framer.broken):
+            while data:
                 self._bytes += len(data)
                 received_us = time_ns() // 1000
                 await self._offer([Datagram(one, received_us, peer_ip, peer_port) for one in framer.feed(data)])
                 self._count_lost(framer)
+                if isinstance(framer, HepFramer) and framer.broken:
+                    break
                 await self._intake.has_room()
                 data = await reader.read(READ_BYTES)
         finally:
