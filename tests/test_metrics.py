@@ -1,0 +1,91 @@
+"""Metrics: each one is documented, and the text is what Prometheus reads."""
+
+import re
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+from tests.ingest.making import Ingest, datagram, datagrams
+
+from everline.bus.memory import MemoryBus
+from everline.ingest.ledger import Drop
+from everline.metrics import Measured, metrics_text
+
+DOCS = Path(__file__).parents[1] / "docs" / "metrics.md"
+_ROW = re.compile(r"^\| `([a-z_]+)` \| (counter|gauge) \| (.+) \|$", re.MULTILINE)
+
+
+def text_of(ingest: Ingest) -> str:
+    """The metrics of a node with this ingest."""
+    return metrics_text(
+        Measured(
+            node="n1",
+            ledger=ingest.ledger,
+            intake=ingest.intake,
+            pipeline=ingest.pipeline,
+            bus=MemoryBus(),
+            connections=lambda: 2,
+            refused=lambda: 1,
+            receive_buffer_bytes=4096,
+        )
+    )()
+
+
+def samples(text: str) -> Iterator[tuple[str, dict[str, str], float]]:
+    """Name, labels and value of each sample."""
+    for family in text_string_to_metric_families(text):
+        for sample in family.samples:
+            yield sample.name, sample.labels, sample.value
+
+
+@pytest.fixture
+async def ingest() -> Ingest:
+    """One that has counted something of everything."""
+    one = Ingest()
+    one.ledger.stream_lost_bytes["garbage"] = 7
+    one.ledger.kernel_drops = 3
+    async with one.running():
+        one.intake.offer([*datagrams(5), datagram(b"garbage"), datagram(b"\r\n")])
+        await one.settled()
+    return one
+
+
+async def test_every_metric_is_documented_and_every_documented_one_is_there(ingest: Ingest) -> None:
+    """By name and type, both ways."""
+    documented = {name: kind for name, kind, _ in _ROW.findall(DOCS.read_text("utf-8"))}
+    given = {
+        family.name + ("_total" if family.type == "counter" else ""): family.type
+        for family in text_string_to_metric_families(text_of(ingest))
+    }
+
+    assert documented == given
+
+
+async def test_every_metric_says_what_it_is(ingest: Ingest) -> None:
+    """In the text too."""
+    assert all(family.documentation for family in text_string_to_metric_families(text_of(ingest)))
+
+
+async def test_the_figures_add_up(ingest: Ingest) -> None:
+    """The equation of the ledger, from outside."""
+    totals: Counter[str] = Counter()
+    for name, _, value in samples(text_of(ingest)):
+        totals[name] += int(value)
+
+    assert totals["everline_ingest_received_total"] == 7
+    assert totals["everline_ingest_stored_total"] == 5
+    assert totals["everline_ingest_rejected_total"] == 2
+    assert totals["everline_ingest_pending"] == totals["everline_ingest_dropped_total"] == 0
+    assert totals["everline_ingest_kernel_drops_total"] == 3
+
+
+async def test_every_reason_of_a_drop_is_there_before_it_happens(ingest: Ingest) -> None:
+    """An alert on a rate needs the zero that comes before; and each reason is documented."""
+    reasons = {
+        labels["reason"] for name, labels, _ in samples(text_of(ingest)) if name == "everline_ingest_dropped_total"
+    }
+
+    assert reasons == set(Drop)
+    assert all(f"`{reason}`" in DOCS.read_text("utf-8") for reason in Drop)
