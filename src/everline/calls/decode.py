@@ -111,9 +111,11 @@ def decode_batch(datagrams: Iterable[Datagram], rules: DecodeRules) -> Decoded:
     rows: list[tuple[Any, ...]] = []
     rejected: Counter[str] = Counter()
     clamped = 0
+    no_key = not rules.auth_key
     for datagram in datagrams:
+        data = datagram[0]
         try:
-            packet = _packet_of(datagram, rules)
+            packet = decode_hep3(data) if no_key and data[:4] == b"HEP3" else _packet_of(datagram, rules)
             row = _sip_row(packet, datagram[1], rules) if packet[7] == SIP else _quality_row(packet, datagram, rules)
         except (HepDecodeError, SipDecodeError, RtcpDecodeError, RejectedError) as fault:
             rejected[fault.reason] += 1

@@ -13,6 +13,7 @@ STATIC_PAYLOAD_TYPES: Final = {
 }  # fmt: skip
 
 MAX_CODECS: Final = 32
+_MEMO_CHARS: Final = 1024
 # Every repetition is bounded: no body, however made, is read twice.
 _MEDIA: Final = r"m=\w{1,16} \d{1,5}(?:/\d{1,5})? (?:\w{1,8}/){0,3}RTP/\w{1,8}((?: \d{1,3}){1,64})"
 _RTPMAP: Final = r"a=rtpmap:(\d{1,3}) ([\w.+\-]{1,32}/\d{1,9})"
@@ -25,12 +26,23 @@ def offered_codecs(sdp: str) -> str:
 
     Source: RFC 8866 sections 5.14 (m=) and 6.6 (rtpmap), RFC 3551 section 6 (static types).
     """
-    return _codecs(tuple(_LINES.findall(sdp)[: MAX_CODECS * 2]))
+    before, audio, after = sdp.partition("\nm=audio ")
+    if audio and "\nm=" not in before:
+        port, _, formats = after.partition(" ")
+        if port.isdecimal() and len(formats) <= _MEMO_CHARS:
+            return _after_port(formats)
+    return _in_order(tuple(_LINES.findall(sdp)[: MAX_CODECS * 2]))
 
 
 @lru_cache(maxsize=4096)
-def _codecs(lines: tuple[tuple[str, str, str], ...]) -> str:
-    """The lines repeat from call to call (ports and session ids are not in them), so they are read once."""
+def _after_port(formats: str) -> str:
+    """What follows the port of the only, or first, audio line is often the same from call to call: it is read once."""
+    return _in_order(tuple(_LINES.findall(f"\nm=audio 9 {formats}")[: MAX_CODECS * 2]))
+
+
+@lru_cache(maxsize=4096)
+def _in_order(lines: tuple[tuple[str, str, str], ...]) -> str:
+    """The names of the codecs that these lines list; the same lines come again and again."""
     names = {int(number): name for _, number, name in lines if number}
     found: dict[str, None] = {}
     for payload_types, _, _ in lines:

@@ -101,9 +101,10 @@ def looks_like_hep(data: bytes) -> bool:
 
 # --- version 3 ---------------------------------------------------------------------------------------------------
 
-# Nearly all agents send these ten chunks first, in one of two orders (IPv4): Kamailio, heplify and OpenSIPS put the
-# addresses third, Asterisk, FreeSWITCH, captagent and rtpengine last. One match checks the order, one unpack reads it,
-# and the vendor, type and length of the chunk behind them.
+# Nearly all agents send the same ten chunks first, in one of two orders (IPv4): Kamailio, heplify and OpenSIPS put the
+# addresses third, Asterisk, FreeSWITCH, captagent and rtpengine last. One match checks an order, one unpack reads it,
+# and with it the vendor, type and length of the chunk behind. With the addresses early, what comes first is the same
+# for all packets between two ends: it is looked up.
 _CHUNK: Final = {
     1: (b"\x00\x00\x00\x01\x00\x07", "B"), 2: (b"\x00\x00\x00\x02\x00\x07", "B"),
     3: (b"\x00\x00\x00\x03\x00\x0a", "4s"), 4: (b"\x00\x00\x00\x04\x00\x0a", "4s"),
@@ -114,16 +115,26 @@ _CHUNK: Final = {
 _WIDTH: Final = {"B": b".", "H": b"..", "I": b"....", "4s": b"...."}
 
 
-def _layout(order: tuple[int, ...]) -> tuple[re.Pattern[bytes], Struct]:
+def _layout(order: tuple[int, ...]) -> tuple[re.Pattern[bytes], str]:
+    """What chunks in this order look like, and the `struct` format of their values."""
     pattern = b"".join(re.escape(_CHUNK[kind][0]) + _WIDTH[_CHUNK[kind][1]] for kind in order)
-    values = "".join("6x" + _CHUNK[kind][1] for kind in order)
-    return re.compile(b"HEP3.." + pattern, re.DOTALL), Struct(f">4xH{values}IH")
+    return re.compile(b"HEP3.." + pattern, re.DOTALL), "".join("6x" + _CHUNK[kind][1] for kind in order)
 
 
-_ADDRESSES_EARLY, _READ_EARLY = _layout((1, 2, 3, 4, 7, 8, 9, 10, 11, 12))
-_ADDRESSES_LATE, _READ_LATE = _layout((1, 2, 7, 8, 9, 10, 11, 12, 3, 4))
+_ENDS, _ENDS_VALUES = _layout((1, 2, 3, 4, 7, 8))
+_ADDRESSES_LATE, _LATE_VALUES = _layout((1, 2, 7, 8, 9, 10, 11, 12, 3, 4))
+_READ_ENDS: Final = Struct(f">6x{_ENDS_VALUES}")
+_ENDS_BYTES: Final = _READ_ENDS.size
+_READ_STREAM: Final = Struct(f">4xH{_ENDS_BYTES - 6}x6sI6sI6sB6sIIH").unpack_from
+_READ_LATE: Final = Struct(f">4xH{_LATE_VALUES}IH").unpack_from
+_HEAD_BYTES: Final = Struct(f">6x{_LATE_VALUES}").size  # The same in both orders.
+_HEAD9, _HEAD10, _HEAD11, _HEAD12 = (_CHUNK[kind][0] for kind in (9, 10, 11, 12))
+
+_Ends: TypeAlias = tuple[int, str, int, str, int]  # ip_proto, src_ip, src_port, dst_ip, dst_port
+_STREAMS: Final[dict[bytes, _Ends]] = {}
+_MAX_STREAMS: Final = 65_536
+
 _Tail: TypeAlias = tuple[bytes, bytes, bytes, bytes, tuple[tuple[int, bytes], ...]]
-_HEAD_BYTES: Final = _READ_EARLY.size - 6
 _PAYLOAD_CHUNK: Final = 0x0000_000F
 _CHUNK_HEAD: Final = Struct(">IH").unpack_from  # Vendor and type as one number: the type itself for vendor 0.
 _NO_EXTRA: Final[tuple[tuple[int, bytes], ...]] = ()
@@ -139,14 +150,16 @@ def decode_hep3(data: bytes) -> HepPacket:
         HepDecodeError: It is broken.
     """
     try:
-        if _ADDRESSES_EARLY.match(data):
-            size, _, ip_proto, src, dst, src_port, dst_port, sec, usec, protocol, capture_id, next_chunk, next_size = (
-                _READ_EARLY.unpack_from(data)
-            )
+        ends = _STREAMS.get(data[6:_ENDS_BYTES]) or _new_stream(data)
+        if ends:
+            size, head9, sec, head10, usec, head11, protocol, head12, capture_id, kind, length = _READ_STREAM(data)
+            if head9 != _HEAD9 or head10 != _HEAD10 or head11 != _HEAD11 or head12 != _HEAD12:
+                return _decode_any_order(data)
+            ip_proto, src_ip, src_port, dst_ip, dst_port = ends
         elif _ADDRESSES_LATE.match(data):
-            size, _, ip_proto, src_port, dst_port, sec, usec, protocol, capture_id, src, dst, next_chunk, next_size = (
-                _READ_LATE.unpack_from(data)
-            )
+            (size, _, ip_proto, src_port, dst_port, sec, usec, protocol, capture_id, source, target,
+             kind, length) = _READ_LATE(data)  # fmt: skip
+            src_ip, dst_ip = ipv4_text(source), ipv4_text(target)
         else:
             return _decode_any_order(data)
     except error:
@@ -154,17 +167,29 @@ def decode_hep3(data: bytes) -> HepPacket:
     if size > len(data):
         raise HepDecodeError(HepFault.TRUNCATED, offset=len(data))
     # The usual end: the payload is the only chunk left, and it ends where the packet ends.
-    if next_chunk == _PAYLOAD_CHUNK and _HEAD_BYTES + next_size == size and next_size >= 6:
+    if kind == _PAYLOAD_CHUNK and _HEAD_BYTES + length == size and length >= 6:
         payload, correlation_id, auth_key, node_name, extra = data[_HEAD_BYTES + 6 : size], b"", b"", b"", _NO_EXTRA
     else:
         payload, correlation_id, auth_key, node_name, extra = _read_tail(data, _HEAD_BYTES, size)
     return _packet(HepPacket, (
-        sec * 1_000_000 + usec, ip_proto, ipv4_text(src), src_port, ipv4_text(dst), dst_port, payload,
+        sec * 1_000_000 + usec, ip_proto, src_ip, src_port, dst_ip, dst_port, payload,
         protocol, capture_id, correlation_id, auth_key, node_name, 3, extra,
     ))  # fmt: skip
 
 
 _packet = tuple.__new__  # Half the cost of the constructor, on the hottest path there is.
+
+
+def _new_stream(data: bytes) -> _Ends | None:
+    """The two ends of a packet whose addresses come early, remembered; None if it is made otherwise."""
+    if not _ENDS.match(data):
+        return None
+    _, ip_proto, source, target, src_port, dst_port = _READ_ENDS.unpack_from(data)
+    ends = (ip_proto, ipv4_text(source), src_port, ipv4_text(target), dst_port)
+    if len(_STREAMS) >= _MAX_STREAMS:
+        _STREAMS.clear()
+    _STREAMS[data[6:_ENDS_BYTES]] = ends
+    return ends
 
 
 def _decode_any_order(data: bytes) -> HepPacket:

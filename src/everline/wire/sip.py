@@ -8,7 +8,6 @@ import json
 import re
 from collections.abc import Callable
 from enum import StrEnum
-from functools import lru_cache
 from typing import Any, Final, NamedTuple, TypeAlias
 from urllib.parse import unquote
 
@@ -106,6 +105,8 @@ _Q850: Final = re.compile(r"Q\.850[ \t]*;[ \t]*cause[ \t]*=[ \t]*(\d{1,3})(?!\d)
 _LENGTH: Final = re.compile(r"[ \t]*(\d{1,7})[ \t]*\Z")
 
 _NOBODY: Final = SipAddress("", "", "")
+_START: Final = ""
+"""The letter of the start line, which is no header field."""
 _MEMO_CHARS: Final = 256
 _MEMO_LINES: Final = 32_768
 
@@ -122,9 +123,9 @@ def parse_sip(payload: bytes) -> SipMessage:
     except UnicodeDecodeError:
         lines = _odd_lines(payload)
     try:
-        (method, status), found = _start_line(lines[0]), _header_fields(lines)
+        found = _fields(lines)
     except _OddLinesError:
-        (method, status), found = _read_odd(payload)
+        found = _read_odd(payload)
     call_id = found.get("i")
     if not call_id:
         raise SipDecodeError(SipFault.NO_CALL_ID)
@@ -133,6 +134,7 @@ def parse_sip(payload: bytes) -> SipMessage:
     cseq = found.get("q")
     if cseq is None:
         raise SipDecodeError(SipFault.BAD_CSEQ)
+    method, status = found[_START]
     return _message(SipMessage, (
         cseq[1] if status else method,
         status,
@@ -150,10 +152,9 @@ class _OddLinesError(Exception):
     """The lines are folded, or end in LF alone: they must be split with more care."""
 
 
-def _read_odd(payload: bytes) -> tuple[tuple[str, int], dict[str, Any]]:
-    lines = _odd_lines(payload)
+def _read_odd(payload: bytes) -> dict[str, Any]:  # see _fields
     try:
-        return _start_line(lines[0]), _header_fields(lines)
+        return _fields(_odd_lines(payload))
     except _OddLinesError:
         raise SipDecodeError(SipFault.NOT_SIP) from None
 
@@ -187,15 +188,21 @@ def q850_cause(reason: str) -> int:
 _message = tuple.__new__  # Half the cost of the constructor, on the hottest path there is.
 
 
-def _header_fields(lines: list[str]) -> dict[str, Any]:  # each letter has a type of its own, see _VALUE
-    """The header fields that we want, read, by their letter; of one that repeats, the first."""
-    if "" in lines:
+def _fields(lines: list[str]) -> dict[str, Any]:  # each letter has a type of its own, see _VALUE
+    """Start line and wanted header fields, read, by their letter; of one that repeats, the first."""
+    try:
         del lines[lines.index("") :]
+    except ValueError:
+        pass  # No blank line: it was cut off, or has more lines than we read.
     fields: list[Any] = list(map(_REMEMBERED.get, lines))
     unread = 0
     while None in fields:  # One or two lines of a message, mostly none.
         unread = fields.index(None, unread)
         fields[unread] = _read_field(lines[unread])
+    if not fields:
+        raise _OddLinesError
+    if not fields[0] or fields[0][0] != _START:
+        raise SipDecodeError(SipFault.NOT_SIP)
     fields.reverse()
     return dict(filter(None, fields))
 
@@ -211,9 +218,12 @@ def _read_field(line: str) -> _Field:
         raise _OddLinesError
     name, _, value = line.partition(":")
     letter = _LETTERS.get(name)
+    read: Any = None
     if letter is None:
-        letter = _WANTED.get(name.strip().lower(), "")
-    read = _VALUE[letter](value) if letter else None
+        letter = _WANTED.get(name.strip().lower(), _START)
+        read = None if letter else _read_start(line)
+    if letter:
+        read = _VALUE[letter](value)
     field: _Field = () if read is None else (letter, read)
     if len(line) <= _MEMO_CHARS:
         if len(_REMEMBERED) >= _MEMO_LINES:
@@ -222,21 +232,13 @@ def _read_field(line: str) -> _Field:
     return field
 
 
-def _start_line(line: str) -> tuple[str, int]:
-    if not line or "\n" in line:
-        raise _OddLinesError
-    return _remembered_start(line) if len(line) <= _MEMO_CHARS else _read_start(line)
-
-
-def _read_start(line: str) -> tuple[str, int]:
+def _read_start(line: str) -> tuple[str, int] | None:
     """Method and 0 of a request line, "" and status of a status line."""
     status = _STATUS.match(line)
     if status:
         return "", int(status[1])
     request = _REQUEST.match(line)
-    if request:
-        return request[1].upper(), 0
-    raise SipDecodeError(SipFault.NOT_SIP)
+    return (request[1].upper(), 0) if request else None
 
 
 def _read_cseq(value: str) -> tuple[int, str] | None:
@@ -307,5 +309,3 @@ _VALUE: Final[dict[str, Callable[[str], Any]]] = {
     "r": q850_cause, "c": str.lower, "l": _read_length,
 }  # fmt: skip
 """How the value of each wanted header is read; None where it is of no use."""
-
-_remembered_start = lru_cache(maxsize=4096)(_read_start)
