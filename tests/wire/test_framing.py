@@ -145,6 +145,17 @@ def test_any_damage_gives_messages_or_counted_bytes(noise: bytes, at: int) -> No
     assert all(message in stream for message in messages)
 
 
+@pytest.mark.parametrize(
+    "line", [b"SIP/2.0 200 OK\rx\n", b"SIP/2.0 486 \r\r\n", b"xSIP/2.0 200 OK\rSIP/2.0 200 \r\r\n"]
+)
+def test_a_line_that_only_begins_like_a_status_line_is_garbage(line: bytes) -> None:
+    """It is given up, and framing goes on behind it."""
+    framer = SipFramer()
+
+    assert framer.feed(line + sip()) == [sip()]
+    assert framer.lost_bytes[FramingLoss.GARBAGE] == len(line)
+
+
 def test_a_megabyte_byte_by_byte_is_no_work() -> None:
     """Work is linear in bytes: each is searched once, whatever the pieces (a quadratic framer needs hours here)."""
     framer = SipFramer()

@@ -125,7 +125,7 @@ class SipFramer:
         elif START_LINE.fullmatch(self._buffer, self._start, end):
             self._in_message = True
             self._scan = end - 1
-        elif glued := _GLUED_START.search(self._buffer, self._start, end):
+        elif glued := _GLUED_START.search(self._buffer, self._start + 1, end):  # At the start it is no start line.
             self._lose(glued.start(), FramingLoss.GARBAGE)
         else:
             self._lose(end, FramingLoss.GARBAGE)
