@@ -227,6 +227,16 @@ async def test_stopping_reads_what_was_sent_before() -> None:
             writer.close()
 
 
+async def test_stopping_reads_who_has_only_just_connected() -> None:
+    """The kernel accepted them before we could."""
+    async with listening() as node:
+        with socket.create_connection(("127.0.0.1", node.listener.port)) as agent:
+            agent.sendall(hep("a"))
+            await node.listener.close()
+
+    assert node.ledger.received == 1
+
+
 async def test_stopping_without_room_counts_what_was_read() -> None:
     """Messages that were read and had no place are received and dropped."""
     async with listening(capacity=1) as node:

@@ -74,10 +74,12 @@ class StreamListener:
         """Stop listening, read what was sent until now, and end the connections."""
         if self._server is None:
             return
-        self._server.close()
         try:
+            await asyncio.sleep(min(QUIET_S, last_reads_s))  # Who has just connected is accepted, and read.
+            self._server.close()
             await self._silence(last_reads_s)
         finally:
+            self._server.close()
             for reading in self._reading:
                 reading.cancel()
         await asyncio.gather(*self._connections)
