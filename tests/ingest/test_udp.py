@@ -9,6 +9,7 @@ import pytest
 from tests.ingest.making import WITHIN_S, datagrams, hep, until
 
 from everline.calls.decode import Datagram
+from everline.ingest import udp as udp_module
 from everline.ingest.intake import Intake
 from everline.ingest.ledger import Ledger
 from everline.ingest.udp import ListenError, UdpListener
@@ -139,6 +140,20 @@ async def test_a_port_that_is_taken_is_one_clear_error() -> None:
     with pytest.raises(ListenError, match=rf"UDP 127.0.0.1:{listener.port}: Address already in use; .* --hep"):
         UdpListener("127.0.0.1", listener.port, intake, ledger, buffer_bytes=TINY_BYTES)
     listener.close()
+
+
+async def test_a_port_that_the_system_chooses_is_free_for_tcp_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same packets are taken there; one that is not is given back."""
+    looks = iter([False, False, True])
+    monkeypatch.setattr(udp_module, "_is_free_for_tcp", lambda _: next(looks))
+    listener, _, _ = listen()
+    listener.close()
+    monkeypatch.undo()
+
+    assert list(looks) == []
+    with socket.create_server(("127.0.0.1", 0)) as taken, socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as udp:
+        udp.bind(taken.getsockname())
+        assert not udp_module._is_free_for_tcp(udp)
 
 
 async def test_a_host_that_is_not_here_is_one_clear_error() -> None:

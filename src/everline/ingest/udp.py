@@ -7,7 +7,7 @@ import socket
 from contextlib import suppress
 from pathlib import Path
 from time import time_ns
-from typing import Final
+from typing import Any, Final
 
 from everline.calls.decode import Datagram
 from everline.errors import EverlineError
@@ -19,6 +19,7 @@ log = logging.getLogger(__name__)
 READS_PER_TURN: Final = 512
 """Datagrams read before others get their turn (some 0.5 ms)."""
 _MAX_DATAGRAM: Final = 65_535
+_PORT_TRIES: Final = 20
 _ANY: Final = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - addresses to send to, not to bind
 _SO_RCVBUFFORCE: Final = 33  # Linux: socket(7); needs CAP_NET_ADMIN, else net.core.rmem_max is the limit.
 
@@ -115,20 +116,45 @@ class UdpListener:
 def _bound_socket(host: str, port: int, buffer_bytes: int) -> socket.socket:
     try:
         family, kind, proto, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_DGRAM)[0]
-        sock = socket.socket(family, kind, proto)
+        for tries in range(1, _PORT_TRIES + 1):
+            sock = _bound_once(socket.socket(family, kind, proto), address, buffer_bytes)
+            if port or tries == _PORT_TRIES or _is_free_for_tcp(sock):
+                break
+            sock.close()
     except OSError as fault:
-        raise ListenError("UDP", host, port, fault, option="--hep") from fault
-    try:
-        sock.settimeout(0)
-        try:
-            sock.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, buffer_bytes)
-        except OSError:
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, buffer_bytes)
-        sock.bind(address)
-    except OSError as fault:
-        sock.close()
         raise ListenError("UDP", host, port, fault, option="--hep") from fault
     return sock
+
+
+def _bound_once(sock: socket.socket, address: tuple[Any, ...], buffer_bytes: int) -> socket.socket:
+    # The address is whatever `getaddrinfo` gave.
+    try:
+        sock.settimeout(0)
+        _set_buffer(sock, buffer_bytes)
+        sock.bind(address)
+    except OSError:
+        sock.close()
+        raise
+    return sock
+
+
+def _set_buffer(sock: socket.socket, buffer_bytes: int) -> None:
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, buffer_bytes)
+    except OSError:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, buffer_bytes)
+
+
+def _is_free_for_tcp(sock: socket.socket) -> bool:
+    """Whether the port that the system chose can be had for TCP too, where the same packets are taken."""
+    with socket.socket(sock.family, socket.SOCK_STREAM) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(sock.getsockname())
+            probe.listen(1)
+        except OSError:
+            return False
+    return True
 
 
 def _kernel_drops(inode: int) -> int:
