@@ -102,7 +102,8 @@ HOSTILE: Final = {
 
 def decode(data: bytes) -> int:
     """Decode one datagram, with nothing remembered of those before; how many events it gives."""
-    sip._REMEMBERED.clear()
+    for remembered in (sip._REMEMBERED, sip._DIALOGS, sip._RESTS, sip._CSEQS, sip._FIRSTS):
+        remembered.clear()
     return len(decode_batch([Datagram(data[:MAX_DATAGRAM], 1, "192.0.2.1", 5060)], DecodeRules("ingest-1")).batch)
 
 

@@ -2,7 +2,8 @@
 
 import pytest
 
-from everline.wire.sip import SipAddress, SipDecodeError, SipFault, parse_sip
+from everline.wire.sip import SipDecodeError, SipFault, parse_sip
+from everline.wire.sip_address import SipAddress
 
 WSINV = rb"""INVITE sip:vivekg@chair-dnrc.example.com;unknownparam SIP/2.0
 TO :

@@ -8,15 +8,13 @@ import json
 import re
 from collections.abc import Callable
 from enum import StrEnum
-from typing import Any, Final, NamedTuple, TypeAlias
-from urllib.parse import unquote
+from typing import Any, Final, NamedTuple, TypeAlias, TypeVar
 
 from everline.errors import EverlineError
+from everline.wire.sip_address import MAX_TEXT, SipAddress, parse_address
 
 MAX_CALL_ID: Final = 512
 """Longest Call-ID kept, in characters: it is a sort key of the store, and none seen in use comes near."""
-MAX_TEXT: Final = 256
-"""Longest other text field kept, in characters; longer ones are cut. The payload has them whole."""
 MAX_BODY: Final = 65_535
 MAX_LINES: Final = 256
 """Header lines read; a message made of thousands of them costs no more than that."""
@@ -38,14 +36,6 @@ class SipDecodeError(EverlineError):
     def __init__(self, reason: SipFault) -> None:
         super().__init__(f"{reason}: no call record can be made of this message")
         self.reason = reason
-
-
-class SipAddress(NamedTuple):
-    """A From or To header field: user and host of its URI, and its tag; empty where absent."""
-
-    user: str
-    host: str
-    tag: str
 
 
 class SipMessage(NamedTuple):
@@ -93,14 +83,6 @@ _METHOD: Final = r"[A-Za-z0-9\-.!%*_+`'~]{1,64}"  # RFC 3261 section 25.1; the l
 _REQUEST: Final = re.compile(rf"({_METHOD})[ \t]+[^ \t].*[ \t]SIP/2\.0[ \t]*\Z", re.IGNORECASE)
 _STATUS: Final = re.compile(r"SIP/2\.0[ \t]+([1-6]\d\d)(?:[ \t]|\Z)", re.IGNORECASE)
 _CSEQ: Final = re.compile(rf"[ \t]*(\d{{1,10}})[ \t]+({_METHOD})[ \t]*\Z")
-# Repetitions that never give back what they took (*+, ++) keep the work linear, whatever a header field holds.
-_QUOTED: Final = re.compile(r'[ \t]*+"[^"\\]*+(?:\\.[^"\\]*+)*+"')
-# The usual shape of From and To; whatever does not match it is read step by step.
-_USUAL_ADDRESS: Final = re.compile(
-    r'(?:[ \t]*+"[^"\\<>]*+"[ \t]*+|[^"<>:;,@]*+)<[sS][iI][pP][sS]?:(?:([^@:;<>%\[?]*+)@)?([A-Za-z0-9.\-]++)(?::\d++)?'
-    r"(?:;[^<>?@]*+)?>(?:[ \t]*+;[ \t]*+tag=([^;,\s>\"]++))?[ \t]*\Z"
-)
-_TAG: Final = re.compile(r';[ \t]*tag[ \t]*=[ \t]*([^;,\s>"]+)', re.IGNORECASE)
 _Q850: Final = re.compile(r"Q\.850[ \t]*;[ \t]*cause[ \t]*=[ \t]*(\d{1,3})(?!\d)", re.IGNORECASE)
 _LENGTH: Final = re.compile(r"[ \t]*(\d{1,7})[ \t]*\Z")
 
@@ -109,6 +91,9 @@ _START: Final = ""
 """The letter of the start line, which is no header field."""
 _MEMO_CHARS: Final = 256
 _MEMO_LINES: Final = 32_768
+_MEMO_BYTES: Final = 1024
+
+_Field: TypeAlias = tuple[str, Any] | tuple[()]  # Letter and value, or nothing.
 
 
 def parse_sip(payload: bytes) -> SipMessage:
@@ -118,6 +103,10 @@ def parse_sip(payload: bytes) -> SipMessage:
     Raises:
         SipDecodeError: It is not SIP, or has no usable Call-ID or CSeq.
     """
+    return _read_usual(payload) or _read_any(payload)
+
+
+def _read_any(payload: bytes) -> SipMessage:
     try:
         lines = str(payload, "utf-8").split("\r\n", MAX_LINES)
     except UnicodeDecodeError:
@@ -144,8 +133,103 @@ def parse_sip(payload: bytes) -> SipMessage:
         found.get("t", _NOBODY),
         found.get("u") or found.get("s", ""),
         found.get("r", 0),
-        _sdp_text(payload, found) if "c" in found else "",
+        _sdp_text(payload, found) if _has_sdp(found) else "",
     ))  # fmt: skip
+
+
+# --- messages as nearly all are made -----------------------------------------------------------------------------
+
+# Lines that change with each message and hop, and of which nothing is wanted.
+_PASSING: Final = rb"(?:(?:Via|Max-Forwards|Route|Record-Route|Contact|P-Asserted-Identity): .*+\n){0,32}+"
+# Between them are the lines that name the dialog, which repeat within a call; those behind CSeq repeat from call to
+# call. Both blocks are looked up whole. Nothing is taken that `_read_any` would read otherwise: a block with anything
+# odd in it (folding, LF alone, a blank line) is remembered as None.
+_USUAL: Final = re.compile(
+    rb"(SIP/2\.0 [1-6]\d\d|[A-Z]{1,64}+(?= [^\s:].* SIP/2\.0\r\n)) .*+\n"
+    rb"%b((?:.*+\n){1,6}?)CSeq: (.*)\r\n%b" % (_PASSING, _PASSING)
+)
+_MAX_BLOCK_LINES: Final = 64
+_Read = TypeVar("_Read")
+
+
+class _Memo(dict[bytes, _Read]):
+    """What was read of some bytes, so that it is read once; bounded in number and in length."""
+
+    def __init__(self, read: Callable[[bytes], _Read], *, entries: int) -> None:
+        super().__init__()
+        self._read = read
+        self._entries = entries
+
+    def __missing__(self, key: bytes) -> _Read:
+        value = self._read(key)
+        if len(key) <= _MEMO_BYTES:
+            if len(self) >= self._entries:
+                self.clear()
+            self[key] = value
+        return value
+
+
+def _read_usual(payload: bytes) -> SipMessage | None:
+    """A message of the usual lines in a usual order; None for any other, good or bad."""
+    usual = _USUAL.match(payload)
+    if usual is None:
+        return None
+    start = usual.end()
+    end = payload.find(b"\r\n\r\n", start - 2)
+    if end < 0:
+        return None
+    first, named, numbered = usual.groups()
+    dialog, cseq, rest = _DIALOGS[named], _CSEQS[numbered], _RESTS[payload[start:end]]
+    if dialog is None or cseq is None or rest is None:
+        return None
+    method, status = _FIRSTS[first]
+    call_id, sender, recipient = dialog
+    user_agent, cause, body = rest
+    return _message(SipMessage, (
+        cseq[1] if status else method, status, call_id, cseq[0], sender, recipient, user_agent, cause,
+        str(payload[end + 3 : end + 4 + body], "latin-1") if body >= 0 else "",
+    ))  # fmt: skip
+
+
+def _block(block: bytes) -> dict[str, Any] | None:
+    """The fields of some whole lines; None if they are odd, or mean something else as ISO 8859-1 than as UTF-8."""
+    found = _block_fields(str(block, "latin-1"))
+    return found if block.isascii() or found == _block_fields(str(block, "utf-8", "replace")) else None
+
+
+def _block_fields(block: str) -> dict[str, Any] | None:
+    lines = block.removesuffix("\r\n").split("\r\n") if block else []
+    if "" in lines or len(lines) > _MAX_BLOCK_LINES:
+        return None
+    try:
+        return _first_of_each(_look_up(lines))
+    except _OddLinesError:
+        return None
+
+
+def _read_dialog(block: bytes) -> tuple[str, SipAddress, SipAddress] | None:
+    found = _block(block)
+    if found is None or found.keys() != {"i", "f", "t"} or not 0 < len(found["i"]) <= MAX_CALL_ID:
+        return None
+    return found["i"], found["f"], found["t"]
+
+
+def _read_rest(block: bytes) -> tuple[str, int, int] | None:
+    """User agent, cause and length of an SDP body, which is less than 0 if there is none."""
+    found = _block(block)
+    if found is None:
+        return None
+    return found.get("u") or found.get("s", ""), found.get("r", 0), found.get("l", MAX_BODY) if _has_sdp(found) else -1
+
+
+_DIALOGS: Final = _Memo(_read_dialog, entries=16_384)
+_RESTS: Final = _Memo(_read_rest, entries=4096)
+_CSEQS: Final = _Memo(lambda value: _read_cseq(str(value, "latin-1")), entries=4096)
+_FIRSTS: Final = _Memo(
+    lambda word: ("", int(word[8:])) if word.startswith(b"SIP/2.0 ") else (str(word, "ascii"), 0), entries=1024
+)
+
+# --- any message -------------------------------------------------------------------------------------------------
 
 
 class _OddLinesError(Exception):
@@ -194,20 +278,28 @@ def _fields(lines: list[str]) -> dict[str, Any]:  # each letter has a type of it
         del lines[lines.index("") :]
     except ValueError:
         pass  # No blank line: it was cut off, or has more lines than we read.
+    fields = _look_up(lines)
+    if not fields:
+        raise _OddLinesError
+    if not fields[0] or fields[0][0] != _START:
+        raise SipDecodeError(SipFault.NOT_SIP)
+    return _first_of_each(fields)
+
+
+def _look_up(lines: list[str]) -> list[_Field]:
     fields: list[Any] = list(map(_REMEMBERED.get, lines))
     unread = 0
     while None in fields:  # One or two lines of a message, mostly none.
         unread = fields.index(None, unread)
         fields[unread] = _read_field(lines[unread])
-    if not fields:
-        raise _OddLinesError
-    if not fields[0] or fields[0][0] != _START:
-        raise SipDecodeError(SipFault.NOT_SIP)
+    return fields
+
+
+def _first_of_each(fields: list[Any]) -> dict[str, Any]:  # _Field each, which `filter` cannot be told
     fields.reverse()
     return dict(filter(None, fields))
 
 
-_Field: TypeAlias = tuple[str, Any] | tuple[()]  # Letter and value, or nothing.
 _REMEMBERED: Final[dict[str, _Field]] = {}
 """Lines that were read before: most repeat within a call and across its hops. Bounded, see `_read_field`."""
 
@@ -248,46 +340,13 @@ def _read_cseq(value: str) -> tuple[int, str] | None:
     return int(found[1]), found[2].upper()
 
 
-def parse_address(value: str) -> SipAddress:
-    """The parts of a From or To value (RFC 3261 sections 20.20 and 20.39) that are usable; empty ones elsewhere."""
-    usual = _USUAL_ADDRESS.match(value) if len(value) <= MAX_TEXT else None
-    if usual:
-        user, host, tag = usual.groups("")
-        return SipAddress(user, host.lower(), tag)
-    quoted = _QUOTED.match(value)
-    if quoted:
-        value = value[quoted.end() :]
-    before, bracket, after = value.partition("<")
-    if bracket:
-        uri, _, params = after.partition(">")
-    else:
-        # Without brackets the parameters belong to the header field (RFC 3261 section 20).
-        uri, semicolon, params = before.partition(";")
-        params = semicolon + params
-    found = _TAG.search(params)
-    user, host = _read_uri(uri)
-    return SipAddress(user, host, found[1][:MAX_TEXT] if found else "")
-
-
-def _read_uri(uri: str) -> tuple[str, str]:
-    """User and host of a sip, sips or tel URI (RFC 3261 section 19.1, RFC 3966), without password, port, parameters."""
-    scheme, colon, rest = uri.strip().partition(":")
-    if not colon:
-        rest, scheme = scheme, ""
-    userinfo, _, hostport = rest.rpartition("@")
-    if scheme.lower() == "tel":
-        userinfo, hostport = rest, ""
-    user = userinfo.partition(";")[0].partition(":")[0]
-    host = hostport.partition(";")[0].partition("?")[0]
-    host = host[1:].partition("]")[0] if host.startswith("[") else host.partition(":")[0]
-    return (unquote(user) if "%" in user else user)[:MAX_TEXT], host.strip().lower()[:MAX_TEXT]
+def _has_sdp(found: dict[str, Any]) -> bool:
+    kind = found.get("c", "")
+    return "sdp" in kind or "multipart" in kind
 
 
 def _sdp_text(payload: bytes, found: dict[str, Any]) -> str:
     """The body, from the end of the line before it, as text: all that we read of it is ASCII (RFC 8866 section 5)."""
-    kind = found["c"]
-    if "sdp" not in kind and "multipart" not in kind:
-        return ""
     payload = payload.lstrip(b"\r\n")
     start = payload.find(b"\r\n\r\n") + 3
     if start < 3:
