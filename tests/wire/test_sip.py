@@ -114,6 +114,8 @@ def test_what_is_missing_is_empty(missing: str, expected: SipMessage) -> None:
         pytest.param(b"SIP/2.0 99 Low\r\n\r\n", SipFault.NOT_SIP, id="status-99"),
         pytest.param(b"SIP/2.0 700 High\r\n\r\n", SipFault.NOT_SIP, id="status-700"),
         pytest.param(b"SIP/2.0 2000 OK\r\n\r\n", SipFault.NOT_SIP, id="status-of-four-digits"),
+        pytest.param(changed("INVITE sip:", "INVITE \nsip:"), SipFault.NOT_SIP, id="a-first-line-in-two"),
+        pytest.param(changed("INVITE sip:", "F :"), SipFault.NOT_SIP, id="a-header-field-that-looks-like-a-request"),
         pytest.param(INVITE[:60], SipFault.NO_CALL_ID, id="cut-off-before-call-id"),
         pytest.param(changed("Call-ID: a84b4c76@192.0.2.1", "Call-ID:  "), SipFault.NO_CALL_ID, id="empty-call-id"),
         pytest.param(changed("Call-ID: ", "X: y\r\n\r\nCall-ID: "), SipFault.NO_CALL_ID, id="call-id-in-the-body"),
@@ -204,7 +206,8 @@ def test_header_lines_beyond_the_bound_are_not_read() -> None:
     """A message of thousands of lines costs no more than one of as many as are read; what came first still counts."""
     filler = "X: y\r\n"
 
-    assert parse_sip(changed("Content-Type", filler * 5000 + "Content-Type")) == READ._replace(sdp="")
+    for count in (MAX_LINES, 5000):
+        assert parse_sip(changed("Content-Type", filler * count + "Content-Type")) == READ._replace(sdp="")
     assert reason(changed("Call-ID", filler * MAX_LINES + "Call-ID")) is SipFault.NO_CALL_ID
 
 

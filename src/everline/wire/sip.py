@@ -175,7 +175,7 @@ def _read_usual(payload: bytes) -> SipMessage | None:
     if usual is None:
         return None
     start = usual.end()
-    end = payload.find(b"\r\n\r\n", start - 2)
+    end = payload.find(b"\r\n\r\n", start)
     if end < 0:
         return None
     first, named, numbered = usual.groups()
@@ -198,7 +198,7 @@ def _block(block: bytes) -> dict[str, Any] | None:
 
 
 def _block_fields(block: str) -> dict[str, Any] | None:
-    lines = block.removesuffix("\r\n").split("\r\n") if block else []
+    lines = block.removesuffix("\r\n").split("\r\n")
     if "" in lines or len(lines) > _MAX_BLOCK_LINES:
         return None
     try:
