@@ -15,17 +15,24 @@ from everline.ingest.pipeline import Pipeline
 
 
 @dataclass(frozen=True, slots=True)
+class IngestMeasured:
+    """The parts of a node that take packets in, as far as they have something to count."""
+
+    ledger: Ledger
+    intake: Intake
+    pipeline: Pipeline
+    connections: Callable[[], int]
+    refused: Callable[[], int]
+    receive_buffer_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
 class Measured:
     """The parts of a node that have something to count."""
 
     node: str
-    ledger: Ledger
-    intake: Intake
-    pipeline: Pipeline
+    ingest: IngestMeasured
     bus: MemoryBus
-    connections: Callable[[], int]
-    refused: Callable[[], int]
-    receive_buffer_bytes: int
 
 
 class NodeCollector(Collector):
@@ -41,7 +48,7 @@ class NodeCollector(Collector):
         yield from self._live()
 
     def _ledger(self) -> Iterator[Metric]:
-        ledger = self._measured.ledger
+        ledger = self._measured.ingest.ledger
         yield _counter("everline_ingest_received", "Messages read from sockets.", ledger.received)
         yield _counter("everline_ingest_stored", "Messages that the store acknowledged.", ledger.stored)
         yield _by_reason("everline_ingest_rejected", "Messages that gave no event.", dict(ledger.rejected))
@@ -54,7 +61,7 @@ class NodeCollector(Collector):
         yield _by_reason("everline_ingest_stream_lost_bytes", "Bytes of streams that gave no message.", lost)
 
     def _queues(self) -> Iterator[Metric]:
-        measured = self._measured
+        measured = self._measured.ingest
         waiting = GaugeMetricFamily("everline_queue_events", "Events that wait, by queue.", labels=["queue"])
         waiting.add_metric(["intake"], len(measured.intake))
         waiting.add_metric(["store"], measured.pipeline.store_lane.waiting)
@@ -75,7 +82,7 @@ class NodeCollector(Collector):
         yield GaugeMetricFamily("everline_calls_in_progress", "Calls in progress.", bus.in_progress)
         yield _counter("everline_transitions", "Transitions of calls that were published.", bus.last_id)
         yield _counter("everline_live_evicted", "Calls that live state forgot for lack of room.", bus.evicted)
-        lost = self._measured.ledger.bus_dropped
+        lost = self._measured.ingest.ledger.bus_dropped
         yield _counter("everline_live_missed", "Events that live state missed; the store has them.", lost)
         info = GaugeMetricFamily(
             "everline_node_info", "1, with the node's name and version.", labels=["node", "version"]

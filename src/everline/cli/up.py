@@ -45,6 +45,6 @@ def up(
     defaults = {"data_dir": DEMO_DIR} if demo else None
     node_config = load_config(config, environ=os.environ, flags=flags, defaults=defaults).config
     configure_logging(log_format=node_config.log.format, level=node_config.log.level)
-    from everline.node import run  # noqa: PLC0415 - the engine takes a second to load; other commands need none of it
+    from everline.node.embedded import run  # noqa: PLC0415 - the engine takes a second to load; other commands need none of it
 
     run(node_config, demo=demo)
