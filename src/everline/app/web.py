@@ -6,8 +6,6 @@ from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
-from starlette.requests import Request
-from starlette.responses import PlainTextResponse, Response
 from starlette.staticfiles import StaticFiles
 
 from everline import __version__
@@ -17,6 +15,7 @@ from everline.app.events import StreamSlots
 from everline.app.problems import ProblemError, on_http_error, on_invalid, on_problem, on_store_error, on_unexpected
 from everline.app.request_rules import LimitQuery, SecureHeaders
 from everline.app.services import Services
+from everline.app.vitals import vital_routes
 from everline.store.errors import StoreError
 
 MIN_TOKEN_CHARS: Final = 16
@@ -54,24 +53,6 @@ def create_app(services: Services) -> FastAPI:
     app.include_router(api.router, prefix="/api/v1")
     app.include_router(login.router, include_in_schema=False)
     app.include_router(pages.router, include_in_schema=False)
-    app.add_api_route("/livez", livez, include_in_schema=False)
-    app.add_api_route("/readyz", readyz, include_in_schema=False)
-    app.add_api_route("/metrics", metrics, include_in_schema=False)
+    app.router.routes.extend(vital_routes(services.readiness, services.metrics))
     app.mount("/static", StaticFiles(packages=[("everline.app", "static")]))
     return app
-
-
-async def livez() -> Response:
-    """Whether this process answers at all."""
-    return PlainTextResponse("alive\n")
-
-
-async def readyz(request: Request) -> Response:
-    """Whether this node should get requests; if not, why."""
-    reasons = request.app.state.services.readiness()
-    return PlainTextResponse("\n".join(reasons or ["ready"]) + "\n", 503 if reasons else 200)
-
-
-async def metrics(request: Request) -> Response:
-    """Prometheus text."""
-    return PlainTextResponse(request.app.state.services.metrics(), media_type="text/plain; version=0.0.4")
