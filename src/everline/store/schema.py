@@ -155,7 +155,7 @@ def calls_select(source: str) -> str:
     )
     return (
         f"SELECT toUInt8(method IN {_texts(IN_CALL_METHODS)}) AS in_call, {HOUR_OF} AS hour, call_id, day, {states} "
-        f"FROM {source} WHERE {_IS_CALL_EVENT} GROUP BY in_call, hour, call_id, day"
+        f"FROM {source} WHERE {IS_CALL_EVENT} GROUP BY in_call, hour, call_id, day"
     )
 
 
@@ -174,7 +174,7 @@ def lookup_select(source: str) -> str:
     return (
         f"SELECT tupleElement(shown, 1) AS kind, tupleElement(shown, 2) AS value, hour, "
         f"if(kind = '{Kind.CALL}', '', call_id) AS call_id, day FROM ("
-        f"SELECT arrayJoin({shown}) AS shown, {HOUR_OF} AS hour, call_id, day FROM {source} WHERE {_IS_CALL_EVENT}"
+        f"SELECT arrayJoin({shown}) AS shown, {HOUR_OF} AS hour, call_id, day FROM {source} WHERE {IS_CALL_EVENT}"
         f") WHERE value != '' GROUP BY kind, value, hour, call_id, day"
     )
 
@@ -210,7 +210,7 @@ def _texts(values: tuple[str, ...]) -> str:
     return "(" + ", ".join(f"'{value}'" for value in values) + ")"
 
 
-_IS_CALL_EVENT: Final = f"protocol IN ({SIP}, {SYNTHETIC}) AND method NOT IN {_texts(tuple(sorted(NEVER_IN_A_CALL)))}"
+IS_CALL_EVENT: Final = f"protocol IN ({SIP}, {SYNTHETIC}) AND method NOT IN {_texts(tuple(sorted(NEVER_IN_A_CALL)))}"
 
 
 def _messages_columns() -> str:

@@ -1,0 +1,140 @@
+"""
+What an auditor asks one server about its own copy, as SQL text. Pure: nothing here asks.
+
+All of it concerns the `_local` tables. Rows that arrived a moment ago may still be on their way between replicas,
+so every question about messages leaves out what was received after `settled_us`.
+"""
+
+# ruff: noqa: S608 - SQL is made here; values become text in `literals` alone.
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from everline.calls.event import TIMEOUT_METHOD, Event
+from everline.calls.facts import FACTS, index_of
+from everline.store.literals import number, texts
+from everline.store.schema import DATABASE, HOUR_OF, HOUR_US, IS_CALL_EVENT, Kind, calls_select, lookup_select, merged
+
+_MESSAGES = f"{DATABASE}.messages_local"
+_CALLS = f"{DATABASE}.calls_local"
+_LOOKUP = f"{DATABASE}.lookup_local"
+_HOURS_A_DAY = 24
+
+
+@dataclass(frozen=True, slots=True)
+class Slice:
+    """
+    Messages of some hours, as far as they have settled.
+
+    Attributes:
+        low: First hour since the epoch.
+        high: Last hour, included.
+        settled_us: Messages received from then on are left out.
+    """
+
+    low: int
+    high: int
+    settled_us: int
+
+    def where(self) -> str:
+        """The condition on `messages_local`; the day lets the engine leave out whole partitions."""
+        return (
+            f"day >= toDate(toUInt16({self.low // _HOURS_A_DAY})) AND day <= toDate(toUInt16({self.high // _HOURS_A_DAY})) "
+            f"AND captured_us >= {number(self.low * HOUR_US)} AND captured_us < {number((self.high + 1) * HOUR_US)} "
+            f"AND received_us < {number(self.settled_us)}"
+        )
+
+
+def hours_with_messages(since_hour: int) -> str:
+    """In which hours there are messages, newest first: `hour`."""
+    day = since_hour // _HOURS_A_DAY
+    return (
+        f"SELECT DISTINCT {HOUR_OF} AS hour FROM {_MESSAGES} WHERE day >= toDate(toUInt16({day})) "
+        f"AND captured_us >= {number(since_hour * HOUR_US)} ORDER BY hour DESC"
+    )
+
+
+def message_digests(part: Slice) -> str:
+    """What a server holds of each hour, whatever is there twice: `hour`, `events`, `digest`."""
+    return (
+        f"SELECT hour, count() AS events, groupBitXor(mix) AS digest FROM ("
+        f"SELECT DISTINCT {HOUR_OF} AS hour, call_id, captured_us, event_key, "
+        f"cityHash64(call_id, captured_us, event_key) AS mix FROM {_MESSAGES} WHERE {part.where()}"
+        f") GROUP BY hour ORDER BY hour"
+    )
+
+
+def bucket_digests(part: Slice, buckets: int) -> str:
+    """The same, split by Call-ID into buckets: `bucket`, `events`, `digest`."""
+    return (
+        f"SELECT bucket, count() AS events, groupBitXor(mix) AS digest FROM ("
+        f"SELECT DISTINCT cityHash64(call_id) % {buckets} AS bucket, call_id, captured_us, event_key, "
+        f"cityHash64(call_id, captured_us, event_key) AS mix FROM {_MESSAGES} WHERE {part.where()}"
+        f") GROUP BY bucket ORDER BY bucket"
+    )
+
+
+def keys(part: Slice, buckets: int, bucket: int) -> str:
+    """Which messages are in one bucket: `call_id`, `captured_us`, `event_key`."""
+    return (
+        f"SELECT DISTINCT call_id, captured_us, event_key FROM {_MESSAGES} "
+        f"WHERE {part.where()} AND cityHash64(call_id) % {buckets} = {bucket}"
+    )
+
+
+def messages_of(part: Slice, call_ids: Iterable[str]) -> str:
+    """The messages of some calls, each once, as columns of `Event`."""
+    return (
+        f"SELECT {', '.join(Event._fields)} FROM {_MESSAGES} WHERE {part.where()} AND call_id IN {texts(call_ids)} "
+        f"LIMIT 1 BY call_id, captured_us, event_key"
+    )
+
+
+def calls_behind(part: Slice) -> str:
+    """Of which hours `calls_local` knows less than `messages_local`, on this server: `hour`, `calls`, `events`."""
+    keys_of_fact = merged(FACTS[index_of("event_keys")])
+    return (
+        f"SELECT hour, count() AS calls, sum(n - m) AS events FROM ("
+        f"SELECT {HOUR_OF} AS hour, call_id, uniqExact(event_key) AS n FROM {_MESSAGES} "
+        f"WHERE {part.where()} AND {IS_CALL_EVENT} AND method != '{TIMEOUT_METHOD}' GROUP BY hour, call_id"
+        f") ANY LEFT JOIN ("
+        f"SELECT hour, call_id, {keys_of_fact} AS m FROM {_CALLS} "
+        f"WHERE hour >= {part.low} AND hour <= {part.high} GROUP BY hour, call_id"
+        f") USING hour, call_id WHERE m < n GROUP BY hour ORDER BY hour"
+    )
+
+
+def lookup_behind(part: Slice) -> str:
+    """Of which hours `lookup_local` misses calls, on this server: `hour`, `calls`."""
+    return (
+        f"SELECT hour, count() AS calls FROM ("
+        f"SELECT DISTINCT {HOUR_OF} AS hour, call_id FROM {_MESSAGES} WHERE {part.where()} AND {IS_CALL_EVENT}"
+        f") WHERE (hour, call_id) NOT IN ("
+        f"SELECT hour, value FROM {_LOOKUP} WHERE kind = '{Kind.CALL}' AND hour >= {part.low} AND hour <= {part.high}"
+        f") GROUP BY hour ORDER BY hour"
+    )
+
+
+def refill(hour: int) -> tuple[str, str]:
+    """Make `calls_local` and `lookup_local` of one hour again, out of this server's messages; harmless when whole."""
+    whole = Slice(hour, hour, 2**63)
+    source = f"(SELECT * FROM {_MESSAGES} WHERE {whole.where()})"
+    columns = ", ".join(["in_call", "hour", "call_id", "day", *(fact.name for fact in FACTS)])
+    return (
+        f"INSERT INTO {_CALLS} ({columns}) {calls_select(source)}",
+        f"INSERT INTO {_LOOKUP} (kind, value, hour, call_id, day) {lookup_select(source)}",
+    )
+
+
+def replicas() -> str:
+    """How each replicated table of this server is: `table`, `readonly`, `queue`, `delay_s`, `active`, `total`."""
+    return (
+        "SELECT table, toUInt8(is_readonly OR is_session_expired) AS readonly, queue_size AS queue, "
+        "absolute_delay AS delay_s, active_replicas AS active, total_replicas AS total "
+        f"FROM system.replicas WHERE database = '{DATABASE}' ORDER BY table"
+    )
+
+
+def restart_replica(table: str) -> str:
+    """Make a table leave the read-only state now: by itself it looks only every ten seconds."""
+    return f"SYSTEM RESTART REPLICA {DATABASE}.{table}"
