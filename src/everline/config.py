@@ -3,11 +3,11 @@
 import re
 import socket
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal, NamedTuple
+from typing import Annotated, Any, Final, NamedTuple
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, SecretStr
+from pydantic import BeforeValidator, Field, PlainSerializer, SecretStr
 
-YEAR_S: Final = 365 * 86_400
+from everline.config_sections import CallsConfig, IngestSettings, LiveConfig, LogConfig, Section, StoreConfig
 
 
 class Endpoint(NamedTuple):
@@ -41,11 +41,7 @@ def parse_endpoint(value: object) -> object:
 HostPort = Annotated[Endpoint, BeforeValidator(parse_endpoint), PlainSerializer(str, return_type=str)]
 
 
-class _Section(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
-
-
-class IngestConfig(_Section):
+class IngestConfig(IngestSettings):
     """How packets come in."""
 
     hep: HostPort = Field(
@@ -61,89 +57,19 @@ class IngestConfig(_Section):
         default=None, description="Take only HEP packets with this key in chunk 0x0e. Better in `ingest.auth_key_file`."
     )
     auth_key_file: Path | None = Field(default=None, description="File whose first line is `ingest.auth_key`.")
-    batch_events: int = Field(default=5_000, ge=1, le=100_000, description="Most events in one batch.")
-    batch_ms: int = Field(default=100, ge=1, le=10_000, description="Longest wait for a batch to fill, milliseconds.")
-    queue_events: int = Field(
-        default=60_000,
-        ge=1_000,
-        le=10_000_000,
-        description="Most messages that wait in memory; more are dropped and counted.",
-    )
-    receive_buffer_bytes: int = Field(
-        default=32 * 1024 * 1024, ge=65_536, le=1 << 30,
-        description="Kernel buffer of the UDP socket; `net.core.rmem_max` may bound it.",
-    )  # fmt: skip
-    source_rate_per_s: float = Field(
-        default=0, ge=0, le=1e9, description="Most messages a second from one source address; 0 is unlimited."
-    )
-    source_burst: int = Field(
-        default=10_000, ge=1, le=10_000_000, description="Messages that one source may send at once above that rate."
-    )
-    max_capture_age_s: int = Field(
-        default=10 * YEAR_S,
-        ge=1,
-        le=100 * YEAR_S,
-        description="A capture time older than this is replaced, and counted.",
-    )
-    max_capture_ahead_s: int = Field(
-        default=3_600,
-        ge=0,
-        le=YEAR_S,
-        description="A capture time further ahead of our clock is replaced, and counted.",
-    )
-    drain_s: float = Field(
-        default=10, gt=0, le=600, description="Longest time to store what is queued when the node stops."
-    )
 
     def hep_key(self) -> bytes:
         """The authentication key that agents must send; empty when none is asked for."""
         return self.auth_key.get_secret_value().encode() if self.auth_key else b""
 
 
-class HttpConfig(_Section):
+class HttpConfig(Section):
     """Where pages and the API are served."""
 
     listen: HostPort = Field(default=Endpoint("127.0.0.1", 5173), description="Serve the pages and the HTTP API here.")
 
 
-class StoreConfig(_Section):
-    """How long things are kept."""
-
-    retention_days: int = Field(default=30, ge=1, le=3_650, description="Days for which messages and calls are kept.")
-
-
-class CallsConfig(_Section):
-    """When a call is given up."""
-
-    stale_ringing_s: int = Field(
-        default=300, ge=10, le=86_400, description="Close a call without an answer after so long a silence, seconds."
-    )
-    stale_answered_s: int = Field(
-        default=14_400,
-        ge=60,
-        le=7 * 86_400,
-        description="Close an answered call without a BYE after so long a silence, seconds.",
-    )
-
-
-class LiveConfig(_Section):
-    """What is kept in memory for the live pages."""
-
-    max_calls: int = Field(default=50_000, ge=100, le=5_000_000, description="Most calls in progress kept in memory.")
-
-
-class LogConfig(_Section):
-    """How the node reports what it does."""
-
-    format: Literal["text", "json"] = Field(
-        default="text", description="One line an event on stderr, as `text` or as `json`."
-    )
-    level: Literal["debug", "info", "warning", "error"] = Field(
-        default="info", description="The least level that is written."
-    )
-
-
-class NodeConfig(_Section):
+class NodeConfig(Section):
     """Everything that one node is told."""
 
     name: str = Field(
@@ -162,7 +88,7 @@ class NodeConfig(_Section):
 def _descriptions() -> dict[str, str]:
     found: dict[str, str] = {}
     for name, field in NodeConfig.model_fields.items():
-        if isinstance(field.annotation, type) and issubclass(field.annotation, _Section):
+        if isinstance(field.annotation, type) and issubclass(field.annotation, Section):
             section = field.annotation.model_fields
             found.update({f"{name}.{key}": one.description or "" for key, one in section.items()})
         else:
