@@ -1,0 +1,259 @@
+"""
+A cluster as cluster.yaml describes it: regions → racks → hosts → roles, and what holds for all of them.
+
+The model takes any set of hosts, so that tests can build small and odd clusters. Whether a cluster makes sense is told
+by `everline.topology.faults`; `everline.topology.parse` asks both.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+from functools import cached_property
+from ipaddress import ip_address
+from typing import Annotated, Any, TypeVar
+
+from pydantic import BeforeValidator, Field, model_validator
+
+from everline.config_sections import CallsConfig, IngestSettings, LiveConfig, LogConfig, Section
+from everline.topology.errors import TopologyError, TopologyFault
+from everline.topology.roles import (
+    MAX_CLUSTER_CHARS,
+    AppOptions,
+    BalancerOptions,
+    ClickHouseOptions,
+    IngestOptions,
+    KeeperOptions,
+    Listening,
+    Name,
+    NginxOptions,
+    RedisOptions,
+    Role,
+    RoleOptions,
+    SentinelOptions,
+    WitnessOptions,
+    parse_name,
+)
+from everline.topology.settings import Hook, HookEvent, SecretRef, SecretRefs, StoreSettings, Timers
+
+__all__ = [
+    "AppOptions", "BalancerOptions", "ClickHouseOptions", "Hook", "HookEvent", "Host", "HostEntry", "HostRoles",
+    "IngestOptions", "KeeperOptions", "Listening", "NginxOptions", "Node", "Rack", "RedisOptions", "Region", "Role",
+    "RoleOptions", "SecretRef", "SecretRefs", "SentinelOptions", "StoreSettings", "Timers", "Topology",
+    "WitnessOptions",
+]  # fmt: skip
+
+OptionsT = TypeVar("OptionsT", bound=RoleOptions)
+
+
+def _parse_address(value: object) -> object:
+    try:
+        if isinstance(value, str):
+            return str(ip_address(value))
+    except ValueError:
+        pass
+    raise ValueError("need an IP address such as 10.77.1.11")
+
+
+class HostRoles(Section):
+    """The roles of one host; a role without a value (`ingest:`) has its defaults."""
+
+    balancer: BalancerOptions | None = None
+    ingest: IngestOptions | None = None
+    app: AppOptions | None = None
+    nginx: NginxOptions | None = None
+    redis: RedisOptions | None = None
+    sentinel: SentinelOptions | None = None
+    clickhouse: ClickHouseOptions | None = None
+    keeper: KeeperOptions | None = None
+    witness: WitnessOptions | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _defaults_for_empty(cls, value: Any) -> Any:  # whatever YAML can hold
+        if isinstance(value, dict):
+            return {role: {} if options is None else options for role, options in value.items()}
+        return value
+
+    def items(self) -> Iterator[tuple[Role, RoleOptions]]:
+        """Each role that the host has with its options, in the order of `Role`."""
+        for role in Role:
+            options = getattr(self, role)
+            if options is not None:
+                yield role, options
+
+
+class HostEntry(Section):
+    """A host as the file has it."""
+
+    name: Name
+    address: Annotated[str, BeforeValidator(_parse_address)] = Field(description="Where all its roles are reached.")
+    roles: HostRoles
+
+
+class Rack(Section):
+    """Hosts that can be lost together: one switch, one power feed."""
+
+    name: Name
+    hosts: tuple[HostEntry, ...] = Field(min_length=1)
+
+
+class Region(Section):
+    """Racks of one site."""
+
+    name: Name
+    racks: tuple[Rack, ...] = Field(min_length=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """One role of one host."""
+
+    name: str
+    role: Role
+    host: str
+    address: str
+    rack: str
+    region: str
+    options: RoleOptions
+    path: str = field(default="", compare=False, repr=False)
+    """Of its options in cluster.yaml, for messages."""
+
+    def options_as(self, kind: type[OptionsT]) -> OptionsT:
+        """
+        The options as those of a known role, such as `node.options_as(ClickHouseOptions).shard`.
+
+        Raises:
+            TypeError: The node has another role.
+        """
+        if not isinstance(self.options, kind):
+            raise TypeError(f"{self.name} is no {kind.role}: it is a {self.role}")
+        return self.options
+
+    def distance_to(self, other: "Node") -> int:
+        """0 on the same host, 1 in the same rack, 2 in the same region, 3 elsewhere: sort by it for nearest first."""
+        if self.region != other.region:
+            return 3
+        if self.rack != other.rack:
+            return 2
+        return 1 if self.host != other.host else 0
+
+
+@dataclass(frozen=True, slots=True)
+class Host:
+    """A host, where it stands and what it has to do."""
+
+    name: str
+    address: str
+    rack: str
+    region: str
+    nodes: tuple[Node, ...]
+    path: str = field(default="", compare=False, repr=False)
+    """Of the host in cluster.yaml, for messages."""
+
+    @property
+    def roles(self) -> frozenset[Role]:
+        """The roles of the host."""
+        return frozenset(node.role for node in self.nodes)
+
+
+class Topology(Section):
+    """A whole cluster. Hosts are in the order of the file, the roles of a host in the order of `Role`."""
+
+    cluster: Annotated[str, BeforeValidator(parse_name), Field(max_length=MAX_CLUSTER_CHARS)] = Field(
+        description="Name of the cluster: of ClickHouse's cluster and Sentinel's service too."
+    )
+    secrets: SecretRefs = SecretRefs()
+    timers: Timers = Timers()
+    store: StoreSettings = StoreSettings()
+    ingest: IngestSettings = IngestSettings()
+    calls: CallsConfig = CallsConfig()
+    live: LiveConfig = LiveConfig()
+    log: LogConfig = LogConfig()
+    hooks: tuple[Hook, ...] = ()
+    regions: tuple[Region, ...] = Field(min_length=1)
+
+    @cached_property
+    def hosts(self) -> tuple[Host, ...]:
+        """Every host, in file order."""
+        return tuple(
+            _host(entry, rack=rack.name, region=region.name, path=f"regions[{r}].racks[{k}].hosts[{h}]")
+            for r, region in enumerate(self.regions)
+            for k, rack in enumerate(region.racks)
+            for h, entry in enumerate(rack.hosts)
+        )
+
+    @cached_property
+    def nodes(self) -> tuple[Node, ...]:
+        """Every role of every host."""
+        return tuple(node for host in self.hosts for node in host.nodes)
+
+    def nodes_of(self, role: Role) -> tuple[Node, ...]:
+        """The nodes of one role, in file order."""
+        return tuple(node for node in self.nodes if node.role == role)
+
+    def node(self, name: str) -> Node:
+        """
+        The node of that name.
+
+        Raises:
+            TopologyError: There is none.
+        """
+        for node in self.nodes:
+            if node.name == name:
+                return node
+        raise _no_such("node", name, [node.name for node in self.nodes])
+
+    def host(self, name: str) -> Host:
+        """
+        The host of that name.
+
+        Raises:
+            TopologyError: There is none.
+        """
+        for host in self.hosts:
+            if host.name == name:
+                return host
+        raise _no_such("host", name, [host.name for host in self.hosts])
+
+    @cached_property
+    def shards(self) -> dict[int, tuple[Node, ...]]:
+        """The ClickHouse servers of each shard, by shard number, in the order of their replica numbers."""
+        found: dict[int, list[tuple[int, Node]]] = {}
+        for node in self.nodes_of(Role.CLICKHOUSE):
+            options = node.options_as(ClickHouseOptions)
+            found.setdefault(options.shard, []).append((options.replica, node))
+        return {
+            shard: tuple(node for _, node in sorted(servers, key=lambda one: one[0]))
+            for shard, servers in sorted(found.items())
+        }
+
+    def majority(self, role: Role) -> int:
+        """How many nodes of a quorum (Keeper, Sentinel) must hear each other: more than half."""
+        return len(self.nodes_of(role)) // 2 + 1
+
+    @cached_property
+    def witness_regions(self) -> frozenset[str]:
+        """Regions with a witness: they vote, and carry no data."""
+        return frozenset(node.region for node in self.nodes_of(Role.WITNESS))
+
+    @cached_property
+    def data_regions(self) -> tuple[str, ...]:
+        """Regions without a witness, in file order."""
+        return tuple(region.name for region in self.regions if region.name not in self.witness_regions)
+
+
+def _host(entry: HostEntry, *, rack: str, region: str, path: str) -> Host:
+    nodes = tuple(
+        Node(
+            name=options.name or f"{entry.name}-{role}", role=role, host=entry.name, address=entry.address,
+            rack=rack, region=region, options=options, path=f"{path}.roles.{role}",
+        )
+        for role, options in entry.roles.items()
+    )  # fmt: skip
+    return Host(entry.name, entry.address, rack, region, nodes, path)
+
+
+def _no_such(kind: str, name: str, names: list[str]) -> TopologyError:
+    near = get_close_matches(name, names, n=3)
+    hint = f"did you mean {' or '.join(near)}?" if near else f"there are {', '.join(names)}"
+    return TopologyError([TopologyFault("regions", f"no {kind} has the name {name!r}; {hint}")])
