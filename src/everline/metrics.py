@@ -8,7 +8,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.registry import Collector
 
 from everline import __version__
-from everline.bus.memory import MemoryBus
+from everline.bus.live import LiveBus
 from everline.ingest.intake import Intake
 from everline.ingest.ledger import Drop, Ledger
 from everline.ingest.pipeline import Pipeline
@@ -32,7 +32,7 @@ class Measured:
 
     node: str
     ingest: IngestMeasured
-    bus: MemoryBus
+    bus: LiveBus
 
 
 class NodeCollector(Collector):
@@ -78,10 +78,10 @@ class NodeCollector(Collector):
         yield _counter("everline_stream_refused", "Connections refused: there were too many.", measured.refused())
 
     def _live(self) -> Iterator[Metric]:
-        bus = self._measured.bus
-        yield GaugeMetricFamily("everline_calls_in_progress", "Calls in progress.", bus.in_progress)
-        yield _counter("everline_transitions", "Transitions of calls that were published.", bus.last_id)
-        yield _counter("everline_live_evicted", "Calls that live state forgot for lack of room.", bus.evicted)
+        live = self._measured.bus.counts
+        yield GaugeMetricFamily("everline_calls_in_progress", "Calls in progress.", live.in_progress)
+        yield _counter("everline_transitions", "Transitions of calls that were published.", live.transitions)
+        yield _counter("everline_live_evicted", "Calls that live state forgot for lack of room.", live.evicted)
         lost = self._measured.ingest.ledger.bus_dropped
         yield _counter("everline_live_missed", "Events that live state missed; the store has them.", lost)
         info = GaugeMetricFamily(

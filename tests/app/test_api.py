@@ -167,7 +167,7 @@ async def test_live_calls_and_where_their_events_go_on() -> None:
     answer = signed_in(bus=bus).get("/api/v1/live").json()
 
     assert [(one["call_id"], one["state"]) for one in answer["calls"]] == [("call-1@test", "ringing")]
-    assert answer["position"] == f"{bus.epoch}:{bus.last_id}"
+    assert answer["position"] == str(await bus.position())
 
 
 def test_figures_and_their_course(client: TestClient) -> None:

@@ -7,9 +7,17 @@ import pytest
 from tests.app.calls_for_test import answered_call
 
 from everline.app import events
-from everline.app.events import StreamSlots, event_stream, resume_from
+from everline.app.events import StreamSlots, event_stream
+from everline.bus.errors import BusError
+from everline.bus.live import Position
 from everline.bus.memory import MemoryBus
+from everline.bus.transition import Transition
 from everline.calls.event import EventBatch
+
+
+async def at(bus: MemoryBus, stream_id: int) -> str:
+    """The id of an event of this bus."""
+    return str(Position((await bus.position()).epoch, str(stream_id)))
 
 
 async def bus_after_a_call(*, kept: int = 100) -> MemoryBus:
@@ -38,9 +46,9 @@ async def test_a_stream_goes_on_after_the_last_event_seen() -> None:
     """`<epoch>:<stream id>`: what came later comes, in order, once."""
     bus = await bus_after_a_call()
 
-    got = await read(bus, f"{bus.epoch}:2", pieces=3)
+    got = await read(bus, await at(bus, 2), pieces=3)
 
-    assert got == [(f"{bus.epoch}:3", "call_answer"), (f"{bus.epoch}:4", "call_hangup"), ("", "alive")]
+    assert got == [(await at(bus, 3), "call_answer"), (await at(bus, 4), "call_hangup"), ("", "alive")]
 
 
 async def test_a_new_stream_begins_now() -> None:
@@ -62,23 +70,23 @@ async def test_an_id_that_cannot_be_resumed_gives_a_reset(position: str) -> None
     """Another node's epoch, a position that never was, no position at all."""
     bus = await bus_after_a_call()
 
-    got = await read(bus, position.format(epoch=bus.epoch), pieces=2)
+    got = await read(bus, position.format(epoch=(await bus.position()).epoch), pieces=2)
 
-    assert got == [(f"{bus.epoch}:4", "reset"), ("", "alive")]
+    assert got == [(await at(bus, 4), "reset"), ("", "alive")]
 
 
 async def test_a_position_no_longer_kept_gives_a_reset() -> None:
     """The stream of transitions is bounded."""
     bus = await bus_after_a_call(kept=2)
 
-    assert [name for _, name in await read(bus, f"{bus.epoch}:1", pieces=1)] == ["reset"]
-    assert [name for _, name in await read(bus, f"{bus.epoch}:2", pieces=1)] == ["call_answer"]
+    assert [name for _, name in await read(bus, await at(bus, 1), pieces=1)] == ["reset"]
+    assert [name for _, name in await read(bus, await at(bus, 2), pieces=1)] == ["call_answer"]
 
 
 async def test_an_event_carries_its_call() -> None:
     """So that a page needs no second question."""
     bus = await bus_after_a_call()
-    stream = event_stream(bus, f"{bus.epoch}:0")
+    stream = event_stream(bus, await at(bus, 0))
     await anext(stream)
 
     data = json.loads((await anext(stream)).split("data: ")[1])
@@ -110,8 +118,28 @@ async def test_streams_are_counted_and_bounded(monkeypatch: pytest.MonkeyPatch) 
     assert not slots.is_full
 
 
-def test_positions_are_numbers_of_this_epoch() -> None:
-    """The parsing on its own."""
-    bus = MemoryBus()
+class AbsentBus(MemoryBus):
+    """A bus that can't be asked for a while."""
 
-    assert (resume_from(bus, ""), resume_from(bus, f"{bus.epoch}:7"), resume_from(bus, "x:7")) == (0, 7, None)
+    absent = False
+
+    async def transitions_after(self, position: Position) -> list[Transition] | None:
+        """As usual, or no answer."""
+        if self.absent:
+            raise BusError("Redis gives no answer")
+        return await super().transitions_after(position)
+
+
+async def test_a_stream_lives_on_while_the_bus_is_gone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The browser stays connected, is told nothing meanwhile, and misses nothing."""
+    monkeypatch.setattr(events, "ASK_AGAIN_S", 0.01)
+    bus = AbsentBus()
+    bus.absent = True
+    reading = asyncio.create_task(read(bus, await at(bus, 0), pieces=4))
+    await asyncio.sleep(0.05)
+    assert not reading.done()
+
+    await bus.insert(EventBatch.of(answered_call()))
+    bus.absent = False
+
+    assert [name for _, name in await reading] == ["call_create", "caller_ringing", "call_answer", "call_hangup"]

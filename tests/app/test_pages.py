@@ -119,7 +119,7 @@ async def test_the_live_page_knows_where_to_go_on() -> None:
 
     text = page("/live", bus=bus)
 
-    assert f'data-position="{bus.epoch}:{bus.last_id}"' in text
+    assert f'data-position="{await bus.position()}"' in text
     assert text.count("<tr data-call=") == 1
 
 

@@ -6,7 +6,8 @@ from collections.abc import AsyncGenerator, AsyncIterator
 from typing import Final
 
 from everline.app.call_json import transition_json
-from everline.app.services import LiveCalls
+from everline.bus.errors import BusError
+from everline.bus.live import LiveBus, Position
 
 HEARTBEAT_S: Final = 5.0
 """Less than the read timeouts of usual proxies, and often enough that a page can call itself stale soon."""
@@ -18,18 +19,20 @@ MAX_STREAMS: Final = 256
 
 RETRY_MS: Final = 1000
 
-LOST: Final = -1
-"""The position of a client that cannot go on from where it was."""
+ASK_AGAIN_S: Final = 0.5
+"""How soon a stream asks a bus again that could not be asked; it says itself when it can't."""
 
 HEARTBEAT: Final = ": heartbeat\nevent: alive\ndata: {}\n\n"
 """The comment keeps proxies from closing; the event, which has no id, shows a page that the stream lives."""
 
 
 async def event_stream(
-    bus: LiveCalls, last_event_id: str, *, heartbeat_s: float = HEARTBEAT_S, stream_s: float = STREAM_S
+    bus: LiveBus, last_event_id: str, *, heartbeat_s: float = HEARTBEAT_S, stream_s: float = STREAM_S
 ) -> AsyncIterator[str]:
     """
     Transitions after an id, as lines of `text/event-stream`.
+
+    While the bus cannot be asked, nothing is sent, not even a heartbeat: the page shows itself that it is stale.
 
     Args:
         bus: Where they come from.
@@ -39,35 +42,25 @@ async def event_stream(
     """
     clock = asyncio.get_running_loop().time
     ends_at = clock() + stream_s
-    epoch, resumed = bus.epoch, resume_from(bus, last_event_id)
-    position = LOST if resumed is None else resumed
+    position, is_new = Position.parse(last_event_id), not last_event_id
     yield f"retry: {RETRY_MS}\n\n"
     while clock() < ends_at:
-        news = bus.transitions_after(position) if position != LOST and epoch == bus.epoch else None
-        if news is None:
-            epoch, position = bus.epoch, bus.last_id
-            yield _event(f"{epoch}:{position}", "reset", {"reason": "The stream cannot be resumed: load again."})
-            continue
-        for one in news:
-            position = one.stream_id
-            yield _event(f"{epoch}:{position}", one.event_type, transition_json(one))
-        if not news:
-            yield HEARTBEAT
-        await bus.wait(position, heartbeat_s)
-
-
-def resume_from(bus: LiveCalls, last_event_id: str) -> int | None:
-    """The position to go on from; None when the id is of another stream, or none of ours."""
-    if not last_event_id:
-        return bus.last_id
-    epoch, _, position = last_event_id.rpartition(":")
-    is_ours = epoch == bus.epoch and position.isascii() and position.isdigit() and len(position) <= 18
-    return int(position) if is_ours else None
-
-
-def stream_position(bus: LiveCalls) -> str:
-    """The id of the newest event: what a page drawn now has seen."""
-    return f"{bus.epoch}:{bus.last_id}"
+        try:
+            news = await bus.transitions_after(position) if position else None
+            if news is None or position is None:
+                position = await bus.position()
+                if not is_new:
+                    yield _event(position, "reset", {"reason": "The stream cannot be resumed: load again."})
+                is_new = False
+                continue
+            for one in news:
+                position = Position(position.epoch, one.stream_id)
+                yield _event(position, one.event_type, transition_json(one))
+            if not news:
+                yield HEARTBEAT
+            await bus.wait(position, heartbeat_s)
+        except BusError:
+            await asyncio.sleep(ASK_AGAIN_S)
 
 
 class StreamSlots:
@@ -91,5 +84,5 @@ class StreamSlots:
         return self.open >= MAX_STREAMS
 
 
-def _event(event_id: str, name: str, data: object) -> str:
-    return f"id: {event_id}\nevent: {name}\ndata: {json.dumps(data, separators=(',', ':'))}\n\n"
+def _event(position: Position, name: str, data: object) -> str:
+    return f"id: {position}\nevent: {name}\ndata: {json.dumps(data, separators=(',', ':'))}\n\n"

@@ -75,7 +75,7 @@ def figures_json(figures: Kpis | KpiBucket) -> dict[str, Any]:
     return asdict(figures)
 
 
-def figures_of(kpis: Kpis, series: Sequence[KpiBucket], *, concurrent: int, span_s: float) -> list[Figure]:
+def figures_of(kpis: Kpis, series: Sequence[KpiBucket], *, concurrent: int | None, span_s: float) -> list[Figure]:
     """What the overview shows, in the order of the questions that people ask."""
 
     def figure(name: str, value: str, definition: str, read: Callable[[Kpis], float | None]) -> Figure:
@@ -83,7 +83,7 @@ def figures_of(kpis: Kpis, series: Sequence[KpiBucket], *, concurrent: int, span
 
     rate = f"{kpis.attempts / span_s:.2f}"
     return [
-        Figure("Concurrent", f"{concurrent:,}", "Calls in progress now, as this node knows them.", Markup()),
+        Figure("Concurrent", _count(concurrent), "Calls in progress now, as this node knows them.", Markup()),
         figure("Attempts", f"{kpis.attempts:,}", f"Calls that began; {rate} a second.", lambda one: one.attempts),
         figure(
             "ASR", words.percent(kpis.asr_ratio),
@@ -123,3 +123,7 @@ def sparkline(values: Sequence[float | None], *, label: str) -> Markup:
     frame = Markup('<svg class="spark" role="img" aria-label="{}" viewBox="0 0 {} {}" preserveAspectRatio="none">')
     curve = Markup('<path d="{}" fill="none" stroke="currentColor"/></svg>').format(" ".join(path))
     return frame.format(f"{label} over the range", SPARK_WIDTH, SPARK_HEIGHT) + curve
+
+
+def _count(number: int | None) -> str:
+    return words.NOTHING if number is None else f"{number:,}"

@@ -9,7 +9,6 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
 from everline.app.api import known_messages, services_of
-from everline.app.events import stream_position
 from everline.app.figures import Range, figures_of
 from everline.app.query import CallQuery, encode_page_key
 from everline.app.render_ladder import ladder_head_svg, ladder_svg, ladder_text, notes
@@ -17,6 +16,8 @@ from everline.app.render_message import message_text
 from everline.app.services import Services
 from everline.app.templates import call_path, page
 from everline.app.words import headline
+from everline.bus.errors import BusError
+from everline.bus.live import LiveBus
 from everline.calls.ladder import ladder_of
 from everline.calls.record import Outcome, State
 
@@ -37,7 +38,7 @@ async def overview(request: Request, span: Annotated[Range, Query()]) -> Respons
     kpis = await services.store.kpis(since_us, until_us)
     series = await services.store.series(since_us, until_us, span.step_of(since_us, until_us))
     span_s = (until_us - since_us) / 1e6
-    figures = figures_of(kpis, series, concurrent=services.bus.in_progress, span_s=span_s)
+    figures = figures_of(kpis, series, concurrent=await _in_progress(services.bus), span_s=span_s)
     return page(
         request,
         "overview.html",
@@ -49,12 +50,20 @@ async def overview(request: Request, span: Annotated[Range, Query()]) -> Respons
     )
 
 
+async def _in_progress(bus: LiveBus) -> int | None:
+    """How many calls are in progress; None while the bus cannot be asked, since the store's figures are there."""
+    try:
+        return await bus.in_progress()
+    except BusError:
+        return None
+
+
 @router.get("/live")
 async def live(request: Request) -> Response:
     """The calls in progress."""
     bus = services_of(request).bus
-    position = stream_position(bus)  # Taken before the calls: an event told twice does no harm, a lost one would.
-    return page(request, "live.html", calls=bus.live(LIVE_ROWS), limit=LIVE_ROWS, position=position)
+    position = await bus.position()  # Before the calls: an event told twice does no harm, a lost one would.
+    return page(request, "live.html", calls=await bus.live(LIVE_ROWS), limit=LIVE_ROWS, position=position)
 
 
 @router.get("/calls")

@@ -69,6 +69,12 @@ async def on_store_error(request: Request, error: Exception) -> Response:
     return problem_response(request, ProblemError(503, str(error), next_step=step, retry_after_s=5))
 
 
+async def on_bus_error(request: Request, error: Exception) -> Response:
+    """Answer what needs live state, while there is none."""
+    step = "Search for calls instead, which needs no live state; if it stays, look into the log of this node."
+    return problem_response(request, ProblemError(503, str(error), next_step=step, retry_after_s=2))
+
+
 async def on_http_error(request: Request, error: Exception) -> Response:
     """Answer what the router found: no such path, no such method."""
     if not isinstance(error, HTTPException):

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from time import time
 from typing import Protocol
 
-from everline.bus.transition import Transition
+from everline.bus.live import LiveBus
 from everline.calls.event import Event
 from everline.calls.kpi import KpiBucket, Kpis
 from everline.calls.record import CallRecord
@@ -33,37 +33,6 @@ class CallStore(Protocol):
 
     async def series(self, since_us: int, until_us: int, step_s: int) -> list[KpiBucket]:
         """The same, step by step."""
-        ...
-
-
-class LiveCalls(Protocol):
-    """Calls in progress and their transitions: in memory in one process, in Redis in a cluster."""
-
-    @property
-    def epoch(self) -> str:
-        """Changes when stream ids start again."""
-        ...
-
-    @property
-    def last_id(self) -> int:
-        """The newest stream id."""
-        ...
-
-    @property
-    def in_progress(self) -> int:
-        """How many calls are in progress."""
-        ...
-
-    def live(self, limit: int) -> Sequence[CallRecord]:
-        """Calls in progress, newest first."""
-        ...
-
-    def transitions_after(self, stream_id: int) -> Sequence[Transition] | None:
-        """What happened since; None when that is no longer known."""
-        ...
-
-    async def wait(self, after: int, timeout_s: float) -> None:
-        """Return when there is something newer, or when the time is over."""
         ...
 
 
@@ -110,7 +79,7 @@ class Services:
     """
 
     store: CallStore
-    bus: LiveCalls
+    bus: LiveBus
     metrics: Callable[[], str]
     ledger: Callable[[], PacketLedger]
     readiness: Callable[[], Sequence[str]]

@@ -12,10 +12,19 @@ from everline import __version__
 from everline.app import api, login, pages
 from everline.app.auth import LoginThrottle, RequireAuth, Sessions
 from everline.app.events import StreamSlots
-from everline.app.problems import ProblemError, on_http_error, on_invalid, on_problem, on_store_error, on_unexpected
+from everline.app.problems import (
+    ProblemError,
+    on_bus_error,
+    on_http_error,
+    on_invalid,
+    on_problem,
+    on_store_error,
+    on_unexpected,
+)
 from everline.app.request_rules import LimitQuery, SecureHeaders
 from everline.app.services import Services
 from everline.app.vitals import vital_routes
+from everline.bus.errors import BusError
 from everline.store.errors import StoreError
 
 MIN_TOKEN_CHARS: Final = 16
@@ -41,6 +50,7 @@ def create_app(services: Services) -> FastAPI:
         exception_handlers={
             ProblemError: on_problem,
             StoreError: on_store_error,
+            BusError: on_bus_error,
             HTTPException: on_http_error,
             RequestValidationError: on_invalid,
             Exception: on_unexpected,

@@ -9,6 +9,7 @@ from uuid import uuid4
 
 from xxhash import xxh3_64_hexdigest
 
+from everline.bus.live import LiveCounts, Position
 from everline.bus.transition import ANSWER, CREATE, HANGUP, RINGING, Transition
 from everline.calls.event import EventBatch
 from everline.calls.facts import FACTS, NOTHING, Law, absorb, freeze, index_of, is_call_event
@@ -43,14 +44,19 @@ class MemoryBus:
     """
 
     def __init__(self, *, max_calls: int = 50_000, max_transitions: int = 10_000) -> None:
-        self.epoch = uuid4().hex[:12]
-        self.last_id = 0
-        self.evicted = 0
+        self._epoch = uuid4().hex[:12]
+        self._last_id = 0
+        self._evicted = 0
         self._max_calls = max_calls
         self._calls: dict[str, _LiveCall] = {}
         self._transitions: deque[Transition] = deque(maxlen=max_transitions)
         self._news = asyncio.Event()
         self._swept_us = 0
+
+    @property
+    def counts(self) -> LiveCounts:
+        """What was counted so far."""
+        return LiveCounts(sum(map(_is_live, self._calls.values())), self._last_id, self._evicted)
 
     async def insert(self, batch: EventBatch) -> None:
         """Merge a batch into live state and publish what it changed; giving it twice changes nothing more."""
@@ -65,17 +71,16 @@ class MemoryBus:
             absorb(call.values, event)
             call.touched_us = now_us = event.received_us
             touched[event.call_id] = call
-        before = self.last_id
+        before = self._last_id
         for call_id, call in touched.items():
             _bound(call.values)
             self._tell(call_id, call)
-        if self.last_id > before:
-            self._news.set()
-            self._news = asyncio.Event()
+        if self._last_id > before:
+            self._wake()
         if now_us - self._swept_us >= SWEEP_EVERY_US or len(self._calls) > self._max_calls:
             self._sweep(now_us)
 
-    def live(self, limit: int = 1000) -> list[CallRecord]:
+    async def live(self, limit: int = 1000) -> list[CallRecord]:
         """Calls in progress, newest first, at most `limit`."""
         going_on = [
             (call.record.start_us, call_id) for call_id, call in self._calls.items() if call.record and _is_live(call)
@@ -83,29 +88,44 @@ class MemoryBus:
         newest = nlargest(limit, going_on)
         return [record_of(call_id, freeze(self._calls[call_id].values)) for _, call_id in newest]
 
-    @property
-    def in_progress(self) -> int:
+    async def in_progress(self) -> int:
         """How many calls are in progress."""
-        return sum(map(_is_live, self._calls.values()))
+        return self.counts.in_progress
 
-    def transitions_after(self, stream_id: int) -> list[Transition] | None:
+    async def position(self) -> Position:
+        """Where the stream is now."""
+        return Position(self._epoch, str(self._last_id))
+
+    async def transitions_after(self, position: Position) -> list[Transition] | None:
         """Transitions that came after one position, oldest first; None if some of them are no longer kept."""
-        if stream_id > self.last_id:
+        if not self._has_been_at(position):
             return None
-        missing = self.last_id - stream_id
+        missing = self._last_id - int(position.stream_id)
         if missing > len(self._transitions):
             return None
         return list(self._transitions)[len(self._transitions) - missing :]
 
-    async def wait(self, after: int, timeout_s: float) -> None:
+    async def wait(self, after: Position, timeout_s: float) -> None:
         """Return when there is a transition after a position, or when time is up."""
-        if self.last_id > after:
+        if not self._has_been_at(after) or self._last_id > int(after.stream_id):
             return
         try:
             async with asyncio.timeout(timeout_s):
                 await self._news.wait()
         except TimeoutError:
             return
+
+    async def close(self) -> None:
+        """Wake who waits."""
+        self._wake()
+
+    def _has_been_at(self, position: Position) -> bool:
+        is_ours = position.epoch == self._epoch and position.stream_id.isdigit()
+        return is_ours and int(position.stream_id) <= self._last_id
+
+    def _wake(self) -> None:
+        self._news.set()
+        self._news = asyncio.Event()
 
     def _tell(self, call_id: str, call: _LiveCall) -> None:
         progress = _progress(call.values)
@@ -116,9 +136,9 @@ class MemoryBus:
         for event_type, at_us in _steps(record):
             if event_type not in call.told:
                 call.told.add(event_type)
-                self.last_id += 1
+                self._last_id += 1
                 event_id = xxh3_64_hexdigest(f"{call_id}\n{event_type}".encode())
-                self._transitions.append(Transition(self.last_id, event_type, event_id, at_us / 1e6, record))
+                self._transitions.append(Transition(str(self._last_id), event_type, event_id, at_us / 1e6, record))
 
     def _sweep(self, now_us: int) -> None:
         self._swept_us = now_us
@@ -130,7 +150,7 @@ class MemoryBus:
             # A tenth more than needed, so that a flood does not sort all calls for every batch.
             for call_id in by_age[: surplus + self._max_calls // 10]:
                 del self._calls[call_id]
-                self.evicted += 1
+                self._evicted += 1
 
 
 _WHO: Final = index_of("who")

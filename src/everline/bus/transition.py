@@ -17,14 +17,14 @@ class Transition:
     A call came one step further.
 
     Attributes:
-        stream_id: Position in this bus's stream, rising by one.
+        stream_id: Position in this bus's stream; see `Position`.
         event_type: One of the names above.
         event_id: The same for the same step of the same call, wherever it is published.
         timestamp: When the step happened, by capture time, UTC epoch seconds.
         record: The call as it was known then.
     """
 
-    stream_id: int
+    stream_id: str
     event_type: str
     event_id: str
     timestamp: float
