@@ -10,7 +10,7 @@ from everline.config_sections import Section
 
 MAX_CLUSTER_CHARS: Final = 24
 MAX_HOST_CHARS: Final = 40
-"""So that `ev-<cluster>-<host>` and `<host>-<role>` stay below 72 characters: file, unit and namespace names take it."""
+"""So that `ev-<cluster>-<host>` and `<host>-<role>` stay below 72 characters: names of files and namespaces."""
 
 _NAME: Final = re.compile(r"[a-z0-9](?:[a-z0-9-]*[a-z0-9])?")
 _ABSOLUTE: Final = re.compile(r"/[A-Za-z0-9._/-]*[A-Za-z0-9._-]")
