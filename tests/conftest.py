@@ -1,9 +1,13 @@
 """What holds for all tests."""
 
+import asyncio
 import os
+from collections.abc import Iterator
 
 import pytest
 from tests.peers.programs import missing_programs
+
+from everline.store.embedded import EmbeddedStore
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
@@ -19,3 +23,15 @@ def require_programs(*names: str) -> None:
         if os.environ.get("CI") == "true":
             pytest.fail(said, pytrace=False)
         pytest.skip(said)
+
+
+@pytest.fixture(scope="session")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedStore]:
+    """
+    An open store, the only one of a run: the engine allows one data directory a process.
+
+    What one test puts in, the others see: keep to times and Call-IDs of your own.
+    """
+    opened = EmbeddedStore.open(tmp_path_factory.mktemp("store") / "data")
+    yield opened
+    asyncio.run(opened.close())
