@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from everline import __version__
-from everline.cli import bench, calls, config, replay, up
+from everline.cli import bench, calls, config, replay, topology, up
 from everline.errors import EverlineError
 
 app = typer.Typer(
@@ -24,6 +24,7 @@ replay.register(app)
 calls.register(app)
 app.add_typer(config.app, name="config")
 app.add_typer(bench.app, name="bench")
+app.add_typer(topology.app, name="topology")
 
 
 def _print_version(asked: bool) -> None:  # noqa: FBT001 - the shape that Typer calls

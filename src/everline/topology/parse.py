@@ -52,13 +52,18 @@ def _understood(yaml_text: YamlText, faults: list[TopologyFault]) -> Topology | 
     try:
         return Topology.model_validate(value)
     except ValidationError as error:
-        errors = error.errors(include_url=False)
+        errors = [one for one in error.errors(include_url=False) if not _of_its_items(one)]
     faults.extend(_fault(one, yaml_text) for one in errors)
     if any(one["type"] != "extra_forbidden" or "roles" in one["loc"][-2:] for one in errors):
         return None
     for one in errors:
         _remove(value, one["loc"])
     return Topology.model_validate(value)
+
+
+def _of_its_items(error: ErrorDetails) -> bool:
+    """Whether a list is called too short only because its items have faults, which are said anyway."""
+    return error["type"] == "too_short" and bool(error["input"])
 
 
 def _remove(value: Any, path: Path) -> None:  # what YAML can hold

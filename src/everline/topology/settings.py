@@ -44,7 +44,9 @@ class StoreSettings(StoreConfig):
 class SecretRef(Section):
     """Where a secret is to be read: the first line of a file, or an environment variable. Never the secret itself."""
 
-    file: str | None = Field(default=None, min_length=1, description="Path; a relative one starts at cluster.yaml.")
+    file: str | None = Field(
+        default=None, pattern=r"^[^\x00-\x1f\x7f]+$", description="Path; a relative one starts at cluster.yaml."
+    )
     env: str | None = Field(default=None, pattern=_VARIABLE, description="Name of an environment variable.")
 
     @model_validator(mode="after")

@@ -41,8 +41,12 @@ class YamlText:
 
 def path_text(path: Path) -> str:
     """A path as people write it: `regions[1].racks[0].name`."""
-    text = "".join(f"[{one}]" if isinstance(one, int) else f".{one}" for one in path)
+    text = "".join(f"[{one}]" if isinstance(one, int) else f".{_key_text(one)}" for one in path)
     return text.removeprefix(".")
+
+
+def _key_text(key: str) -> str:
+    return key if key.isprintable() else repr(key)  # A key may hold escape sequences, and a terminal would obey them.
 
 
 def parse_yaml(text: str, *, source: str) -> YamlText:
@@ -60,7 +64,8 @@ def parse_yaml(text: str, *, source: str) -> YamlText:
         problem = f"is not YAML: {where}{error.problem or error.context}"
         raise TopologyError([TopologyFault("text", problem, mark.line + 1 if mark else None)], source=source) from error
     except yaml.YAMLError as error:  # A byte that YAML does not allow.
-        raise TopologyError([TopologyFault("text", f"is not YAML: {error}")], source=source) from error
+        problem = f"is not YAML: {' '.join(str(error).split())}"
+        raise TopologyError([TopologyFault("text", problem)], source=source) from error
     except RecursionError as error:
         raise TopologyError([TopologyFault("text", "is nested too deeply")], source=source) from error
     reading = _Reading()
