@@ -159,7 +159,7 @@ class Host:
 class Topology(Section):
     """A whole cluster. Hosts are in the order of the file, the roles of a host in the order of `Role`."""
 
-    cluster: Annotated[str, BeforeValidator(parse_name), Field(max_length=MAX_CLUSTER_CHARS)] = Field(
+    cluster: Annotated[str, Field(max_length=MAX_CLUSTER_CHARS), BeforeValidator(parse_name)] = Field(
         description="Name of the cluster: of ClickHouse's cluster and Sentinel's service too."
     )
     secrets: SecretRefs = SecretRefs()
@@ -254,6 +254,6 @@ def _host(entry: HostEntry, *, rack: str, region: str, path: str) -> Host:
 
 
 def _no_such(kind: str, name: str, names: list[str]) -> TopologyError:
-    near = get_close_matches(name, names, n=3)
+    near = get_close_matches(name, names, n=3, cutoff=0.5)
     hint = f"did you mean {' or '.join(near)}?" if near else f"there are {', '.join(names)}"
     return TopologyError([TopologyFault("regions", f"no {kind} has the name {name!r}; {hint}")])

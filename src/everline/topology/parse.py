@@ -85,7 +85,7 @@ def _problem(error: ErrorDetails) -> str:
         return f"is missing{_meaning(path)}"
     need = _PLAINER.get(error["type"], error["msg"].removeprefix("Value error, "))
     # Whoever writes a secret where its place should stand does not want it in a log.
-    shown = isinstance(value, str | int | float) and path[0] not in {"secrets", "hooks"}
+    shown = isinstance(value, str | int | float) and path[:1] not in {("secrets",), ("hooks",)}
     return f"{value!r}: {need}" if shown else need
 
 

@@ -49,8 +49,8 @@ def _absolute(value: str) -> str:
     return value
 
 
-Name = Annotated[str, BeforeValidator(parse_name), Field(max_length=MAX_HOST_CHARS)]
-NodeName = Annotated[str, BeforeValidator(parse_name), Field(max_length=63)]
+Name = Annotated[str, Field(max_length=MAX_HOST_CHARS), BeforeValidator(parse_name)]
+NodeName = Annotated[str, Field(max_length=63), BeforeValidator(parse_name)]
 Port = Annotated[int, Field(strict=True, ge=1, le=65_535)]
 AbsolutePath = Annotated[str, AfterValidator(_absolute)]
 

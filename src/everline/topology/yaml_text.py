@@ -21,6 +21,13 @@ MOST_VALUES: Final = 100_000
 
 _INTEGER: Final = re.compile(r"[-+]?[0-9]{1,18}")
 _FLOAT: Final = re.compile(r"[-+]?[0-9]{1,18}\.[0-9]{1,18}")
+_TAGS: Final = frozenset(
+    f"tag:yaml.org,2002:{kind}"
+    for kind in ("map", "seq", "str", "null", "bool", "int", "float", "timestamp", "value", "merge")
+)
+"""What plain YAML resolves to; anything else was written as a tag."""
+
+_TEXT: Final = "tag:yaml.org,2002:str"
 _WORDS: Final[dict[str, bool | None]] = {"": None, "~": None, "null": None, "true": True, "false": False}
 
 
@@ -89,13 +96,15 @@ class _Reading:
             if self._values == MOST_VALUES + 1:
                 self._fault(path, node, f"is one value too many: {MOST_VALUES} are read at most")
             return None
+        if node.tag not in _TAGS:
+            return self._fault(path, node, f"has the tag {node.tag!r}, and none is read: leave it out")
         self._around.append(node)
         try:
             if isinstance(node, yaml.MappingNode):
                 return self._mapping(node, path)
             if isinstance(node, yaml.SequenceNode):
                 return [self.value_of(one, (*path, index)) for index, one in enumerate(node.value)]
-            plain = isinstance(node, yaml.ScalarNode) and node.style is None
+            plain = isinstance(node, yaml.ScalarNode) and node.style is None and node.tag != _TEXT
             return _scalar(node.value, plain=plain)
         finally:
             self._around.pop()
