@@ -1,0 +1,92 @@
+"""What the Sentinels say: all of them are asked at once, and the latest failover that any of them knows counts."""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from redis.asyncio import Redis
+
+from everline.bus.connection import command, connect, in_our_words
+from everline.bus.errors import BusAbsentError, BusError, BusPasswordError
+from everline.bus.settings import Address, RedisSettings
+
+
+@dataclass(frozen=True, slots=True)
+class Named:
+    """
+    A primary as Sentinels name it.
+
+    Attributes:
+        config_epoch: Number of the failover that made it one; the highest is the latest.
+        votes: How many Sentinels say so.
+    """
+
+    address: Address
+    config_epoch: int
+    votes: int = 1
+
+
+def latest(answers: Sequence[Named]) -> Named | None:
+    """
+    The primary of the highest config epoch; among equals the one that most Sentinels name, then the lower address.
+
+    A Sentinel that was cut off still names the old one: its epoch is lower.
+    """
+    votes = [(one.address, one.config_epoch) for one in answers]
+    ranked = sorted({(-epoch, -votes.count((address, epoch)), address) for address, epoch in votes})
+    return Named(ranked[0][2], -ranked[0][0], -ranked[0][1]) if ranked else None
+
+
+class Sentinels:
+    """All Sentinels of a service, asked over connections that are kept."""
+
+    def __init__(self, settings: RedisSettings) -> None:
+        self._settings = settings
+        self._clients = {address: connect(address, settings) for address in settings.sentinels}
+
+    async def primary(self) -> Named:
+        """
+        Who is the primary now.
+
+        Raises:
+            BusPasswordError: A Sentinel refused the password, and none gave an answer.
+            BusAbsentError: None gave an answer for another reason.
+        """
+        asked = [self._ask(*one) for one in self._clients.items()]
+        answers = await asyncio.gather(*asked, return_exceptions=True)
+        named = latest([one for one in answers if isinstance(one, Named)])
+        if named:
+            return named
+        raise self._nobody([one for one in answers if isinstance(one, BaseException)])
+
+    async def close(self) -> None:
+        """Let the connections go."""
+        for client in self._clients.values():
+            await client.aclose()
+
+    async def _ask(self, address: Address, client: Redis) -> Named:
+        with in_our_words(address):
+            async with asyncio.timeout(self._settings.connect_s + self._settings.command_s):
+                return _named(await command(client, "SENTINEL", "MASTER", self._settings.service))
+
+    def _nobody(self, faults: Sequence[BaseException]) -> BaseException:
+        for fault in faults:
+            if not isinstance(fault, Exception) or isinstance(fault, BusPasswordError):
+                return fault
+        lost = sum(isinstance(one, BusError) for one in faults)
+        why = str(faults[0]) if faults else "none is configured"
+        asked = len(self._clients)
+        return BusAbsentError(self._settings.service, asked=asked, answered=asked - lost, why=why)
+
+
+def _named(said: Any) -> Named:
+    """What a Sentinel said, whichever shape the driver gave it."""
+    if not isinstance(said, dict):
+        said = dict(zip(said[::2], said[1::2], strict=True))
+    told = {_text(name): _text(value) for name, value in said.items()}
+    return Named(Address(told["ip"], int(told["port"])), int(told["config-epoch"]))
+
+
+def _text(value: Any) -> str:
+    return value.decode() if isinstance(value, bytes) else str(value)
