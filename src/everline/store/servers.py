@@ -1,0 +1,225 @@
+"""One ClickHouse server of the cluster: batches in, questions out, every wait with a deadline, its errors as ours."""
+
+import asyncio
+import logging
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Final, TypeVar
+
+from clickhouse_driver import Client
+from clickhouse_driver.errors import Error as DriverError
+
+from everline.calls.event import Event, EventBatch
+from everline.store.answer import AS_BYTES, Answer, plain
+from everline.store.errors import StoreClosedError, StoreError
+from everline.store.schema import DATABASE
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+NETWORK: Final = 210
+TIMED_OUT: Final = 209
+AUTHENTICATION: Final = frozenset({192, 193, 194, 516})
+"""Unknown user, wrong password, password required, authentication failed."""
+
+_SETTINGS: Final[Mapping[str, Any]] = {
+    # Idempotence comes from the data. A block that is taken for a repeated one would not reach the views.
+    "insert_deduplicate": 0,
+    # Sub-queries over other Distributed tables are asked once, for all servers.
+    "distributed_product_mode": "global",
+    "load_balancing": "in_order",
+}
+_INSERT: Final = f"INSERT INTO {DATABASE}.messages_local ({', '.join(Event._fields)}) VALUES"
+
+
+class ServerError(StoreError):
+    """A server refused a statement. `code` is ClickHouse's."""
+
+    def __init__(self, server: str, why: str, *, code: int) -> None:
+        super().__init__(f"ClickHouse {server}: {why}", code=code)
+        self.server = server
+
+
+class ServerLostError(ServerError):
+    """A server can't be reached, has hung up, or has not answered in time; what it was told may have happened."""
+
+
+class ServerLoginError(ServerError):
+    """A server does not know the user or the password."""
+
+    def __init__(self, server: str, *, code: int) -> None:
+        super().__init__(server, "refuses user or password: check secrets.clickhouse on this host", code=code)
+
+
+@dataclass(frozen=True, slots=True)
+class ServerAddress:
+    """
+    Where a server is.
+
+    Attributes:
+        name: What logs and errors call it.
+        shard: The shard that it is a replica of; its number among those is `replica`.
+    """
+
+    name: str
+    host: str
+    port: int
+    shard: int
+    replica: int
+
+
+@dataclass(frozen=True, slots=True)
+class Login:
+    """How to sign in, and how long to wait for a connection."""
+
+    user: str
+    password: str
+    connect_s: float = 1.0
+
+    def __repr__(self) -> str:
+        return f"Login(user={self.user!r}, password=***)"
+
+
+class Server:
+    """
+    One server, over two connections: one that inserts, one that asks. Each does one thing at a time, in order.
+
+    All statements raise ServerError or one of its kinds. After a deadline the connection is cut, so that the next
+    statement does not wait for an answer to this one.
+    """
+
+    def __init__(self, address: ServerAddress, login: Login) -> None:
+        self.address = address
+        self._inserting = _Line(address, login, "insert", _SETTINGS)
+        # A payload may be anything: texts come as bytes, and `plain` reads those that are texts.
+        self._asking = _Line(address, login, "ask", {**_SETTINGS, "strings_as_bytes": True})
+
+    @property
+    def name(self) -> str:
+        """What logs call it."""
+        return self.address.name
+
+    async def insert(self, batch: EventBatch, *, deadline_s: float) -> None:
+        """Keep a batch on this server. When this returns its views have seen it; giving it again changes nothing."""
+        if len(batch):
+            await self._inserting.run(
+                lambda client: client.execute(_INSERT, batch.columns, columnar=True), deadline_s=deadline_s
+            )
+
+    async def select(self, sql: str, *, limit_s: float, settings: Mapping[str, Any] | None = None) -> Answer:
+        """The answer to a question, asked on this server."""
+        limits = {**(settings or {}), "max_execution_time": max(1, round(limit_s))}
+        columns, names = await self._asking.run(
+            lambda client: client.execute(sql, columnar=True, with_column_types=True, settings=limits),
+            deadline_s=limit_s,
+        )
+        named = [name for name, _ in names]
+        values = columns or [()] * len(named)
+        return Answer({name: _values(name, column) for name, column in zip(named, values, strict=True)})
+
+    async def execute(self, sql: str, *, limit_s: float, settings: Mapping[str, Any] | None = None) -> None:
+        """Run a statement that gives nothing back."""
+        await self._asking.run(lambda client: client.execute(sql, settings=dict(settings or {})), deadline_s=limit_s)
+
+    async def close(self) -> None:
+        """Hang up."""
+        await asyncio.gather(self._inserting.close(), self._asking.close())
+
+
+class _Line:
+    """One connection and the thread that owns it."""
+
+    def __init__(self, address: ServerAddress, login: Login, purpose: str, settings: Mapping[str, Any]) -> None:
+        self._address = address
+        self._login = login
+        self._settings = settings
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix=f"{address.name}-{purpose}")
+        self._client: Any = None  # The driver has no types.
+        self._turn = asyncio.Lock()
+        self._closed = False
+
+    async def run(self, work: Callable[[Any], T], *, deadline_s: float) -> T:
+        if self._closed:
+            raise StoreClosedError
+        try:
+            async with asyncio.timeout(deadline_s), self._turn:
+                task = asyncio.get_running_loop().run_in_executor(self._thread, partial(self._work, work, deadline_s))
+                try:
+                    return await asyncio.shield(task)
+                except asyncio.CancelledError:
+                    self._cut()
+                    task.add_done_callback(_forget)
+                    raise
+        except TimeoutError as error:
+            raise ServerLostError(self._address.name, f"no answer within {deadline_s:g} s", code=TIMED_OUT) from error
+
+    async def close(self) -> None:
+        if not self._closed:
+            self._closed = True
+            self._cut()
+            await asyncio.get_running_loop().run_in_executor(None, self._thread.shutdown)
+
+    def _work(self, work: Callable[[Any], T], deadline_s: float) -> T:
+        if self._client is None:
+            self._client = self._connected(deadline_s)
+        try:
+            return work(self._client)
+        except (DriverError, OSError, EOFError) as error:
+            self._cut()
+            self._client = None
+            raise self._translated(error) from error
+        except BaseException:
+            self._cut()
+            self._client = None
+            raise
+
+    def _connected(self, deadline_s: float) -> Any:
+        return Client(
+            self._address.host,
+            port=self._address.port,
+            user=self._login.user,
+            password=self._login.password,
+            connect_timeout=self._login.connect_s,
+            send_receive_timeout=max(1, deadline_s),
+            sync_request_timeout=1,
+            client_name="everline",
+            settings=dict(self._settings),
+        )
+
+    def _cut(self) -> None:
+        """Wake the thread out of whatever it waits for on the socket; it makes a new connection the next time."""
+        client = self._client
+        if client is not None:
+            with suppress(Exception):  # Whatever state the other thread left it in: it is thrown away.
+                client.disconnect()
+
+    def _translated(self, error: Exception) -> ServerError:
+        name = self._address.name
+        code = getattr(error, "code", NETWORK) or NETWORK
+        if code in AUTHENTICATION:
+            return ServerLoginError(name, code=code)
+        if code in {NETWORK, TIMED_OUT} or not isinstance(error, DriverError):
+            why = f"{self._address.host}:{self._address.port} gives no answer ({_reason(error)})"
+            return ServerLostError(name, why, code=code)
+        return ServerError(name, _reason(error), code=code)
+
+
+def _values(name: str, column: Any) -> Any:  # a column as the driver gives it
+    return column if name in AS_BYTES else [plain(value) for value in column]
+
+
+def _reason(error: Exception) -> str:
+    """The first line, without the engine's stack trace."""
+    text = str(error).strip() or type(error).__name__
+    lines = [line for line in text.splitlines() if line.strip() and not line.startswith("Code:")]
+    return (lines[0] if lines else text)[:500].removeprefix("DB::Exception: ")
+
+
+def _forget(task: "asyncio.Future[Any]") -> None:
+    """Its error was told by the deadline."""
+    if not task.cancelled():
+        task.exception()
