@@ -1,0 +1,47 @@
+"""All files of a cluster, or of one of its hosts."""
+
+from everline.topology.model import Host, Node, Role, Topology
+from everline.topology.render.clickhouse import render_clickhouse
+from everline.topology.render.files import RenderedFile
+from everline.topology.render.keeper import render_keeper
+from everline.topology.render.places import Places
+from everline.topology.render.redis import render_redis, render_sentinel
+from everline.topology.secrets import EngineSecrets
+
+
+def render(topology: Topology, secrets: EngineSecrets, places: Places) -> dict[str, RenderedFile]:
+    """
+    Every file of every host.
+
+    Returns:
+        Files by path `<host>/<node>/<file>`, in the order of cluster.yaml. What is below `<host>/` belongs into
+        `places.config_root` of that host.
+    """
+    return {
+        f"{host.name}/{path}": file
+        for host in topology.hosts
+        for path, file in render_host(topology, host, secrets, places).items()
+    }
+
+
+def render_host(topology: Topology, host: Host, secrets: EngineSecrets, places: Places) -> dict[str, RenderedFile]:
+    """The files of one host, by path `<node>/<file>`."""
+    return {
+        f"{node.name}/{name}": file
+        for node in host.nodes
+        for name, file in _files_of(topology, node, secrets, places).items()
+    }
+
+
+def _files_of(topology: Topology, node: Node, secrets: EngineSecrets, places: Places) -> dict[str, RenderedFile]:
+    match node.role:
+        case Role.REDIS:
+            return render_redis(topology, node, secrets, places)
+        case Role.SENTINEL:
+            return render_sentinel(topology, node, secrets, places)
+        case Role.CLICKHOUSE:
+            return render_clickhouse(topology, node, secrets, places)
+        case Role.KEEPER:
+            return render_keeper(topology, node, places)
+        case _:
+            return {}

@@ -1,0 +1,54 @@
+"""One rendered file, and the templates that files are made from."""
+
+from dataclasses import dataclass
+from hashlib import sha256
+from typing import Final
+
+from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
+
+from everline.errors import EverlineError
+from everline.topology.model import Topology
+
+PLAIN: Final = 0o644
+SECRET: Final = 0o600
+
+
+class RenderError(EverlineError):
+    """What was asked for can't be made from the cluster."""
+
+    exit_code = 2
+
+
+@dataclass(frozen=True, slots=True)
+class RenderedFile:
+    """The text of a file, and who may read it: mode 0600 when it holds a secret or its hash, else 0644."""
+
+    text: str
+    mode: int = PLAIN
+
+
+def sha256_hex(secret: str) -> str:
+    """What Redis and ClickHouse keep of a password."""
+    return sha256(secret.encode()).hexdigest()
+
+
+def _environment() -> Environment:
+    made = Environment(
+        loader=PackageLoader("everline.topology.render"),
+        autoescape=select_autoescape(enabled_extensions=("xml.j2",), default_for_string=False, default=False),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    made.filters["sha256_hex"] = sha256_hex
+    return made
+
+
+_TEMPLATES: Final = _environment()
+
+
+def render_template(name: str, topology: Topology, **facts: object) -> str:
+    """The text that `templates/<name>.j2` makes of the facts; a fact that it names and that is missing is an error."""
+    header = f"rendered from {topology.cluster} — change cluster.yaml, not this file"
+    return _TEMPLATES.get_template(f"{name}.j2").render(facts, topology=topology, header=header)

@@ -1,0 +1,52 @@
+"""Redis: one primary, the others follow it, Sentinel decides who is who."""
+
+from typing import Final
+
+from everline.topology.model import Node, RedisOptions, Role, Topology
+from everline.topology.render.files import SECRET, RenderedFile, render_template
+from everline.topology.render.places import Places
+from everline.topology.secrets import EngineSecrets
+
+REDIS_USER: Final = "everline"
+"""The user that Everline's nodes are; whoever gives only the password has the same rights."""
+REPLICA_USER: Final = "replica"
+SENTINEL_USER: Final = "sentinel"
+
+_CALL_BYTES: Final = 8 << 10
+"""What Redis takes for one call in progress, with room: hash, expiry and its part of the indexes."""
+_BASE_BYTES: Final = 256 << 20
+"""The stream of transitions, copy-on-write while the append-only file is written anew, buffers."""
+
+
+def render_redis(topology: Topology, node: Node, secrets: EngineSecrets, places: Places) -> dict[str, RenderedFile]:
+    """`redis.conf`, `users.acl`, and `first.conf`: whom the server follows until Sentinel says otherwise."""
+    password = secrets.redis
+    facts = {
+        "node": node, "options": node.options_as(RedisOptions), "password": password,
+        "config_dir": places.config_dir(node), "data_dir": places.data_dir(node), "replica_user": REPLICA_USER,
+        "primary": initial_primary(topology), "maxmemory": _BASE_BYTES + topology.live.max_calls * _CALL_BYTES,
+    }  # fmt: skip
+    users = {"everline": REDIS_USER, "replica": REPLICA_USER, "sentinel": SENTINEL_USER}
+    return {
+        "redis.conf": RenderedFile(render_template("redis.conf", topology, **facts), SECRET),
+        "users.acl": RenderedFile(render_template("users.acl", topology, users=users, password=password), SECRET),
+        "first.conf": RenderedFile(render_template("redis-first.conf", topology, **facts)),
+    }
+
+
+def render_sentinel(topology: Topology, node: Node, secrets: EngineSecrets, places: Places) -> dict[str, RenderedFile]:
+    """`sentinel.conf`, and `first.conf`: the server that is the primary until Sentinel finds another one."""
+    facts = {
+        "node": node, "password": secrets.redis,
+        "data_dir": places.data_dir(node), "sentinel_user": SENTINEL_USER, "primary": initial_primary(topology),
+        "quorum": topology.majority(Role.SENTINEL), "timers": topology.timers,
+    }  # fmt: skip
+    return {
+        "sentinel.conf": RenderedFile(render_template("sentinel.conf", topology, **facts), SECRET),
+        "first.conf": RenderedFile(render_template("sentinel-first.conf", topology, **facts)),
+    }
+
+
+def initial_primary(topology: Topology) -> Node:
+    """The Redis server that is the primary when the cluster is first started: the first in the file."""
+    return topology.nodes_of(Role.REDIS)[0]
