@@ -17,7 +17,8 @@ from everline.store.answer import AS_BYTES, Answer, plain
 from everline.store.errors import StoreClosedError, StoreError
 from everline.store.schema import DATABASE
 
-log = logging.getLogger(__name__)
+# The driver writes a stack trace for every connection that fails; we raise, and whoever handles it writes a line.
+logging.getLogger("clickhouse_driver").setLevel(logging.CRITICAL)
 
 T = TypeVar("T")
 
