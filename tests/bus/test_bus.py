@@ -10,7 +10,8 @@ from tests.bus.flows import ANSWERED, FLOWS, give, steps_of, told, transitions
 from tests.calls.dialogs import START_US, disordered, flow
 
 from everline.bus.live import LiveBus, Position
-from everline.bus.memory import LINGER_US, MemoryBus
+from everline.bus.memory import MemoryBus
+from everline.bus.steps import LINGER_US
 from everline.bus.transition import ANSWER, CREATE, HANGUP, RINGING
 from everline.calls.facts import facts_of
 from everline.calls.record import State, record_of

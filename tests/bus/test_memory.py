@@ -5,7 +5,8 @@ from tests.bus.flows import ANSWERED, give, told
 from tests.calls.dialogs import START_US, flow
 
 from everline.bus.live import Position
-from everline.bus.memory import LINGER_US, MAX_MEMBERS, STRAY_US, SWEEP_EVERY_US, MemoryBus
+from everline.bus.memory import SWEEP_EVERY_US, MemoryBus
+from everline.bus.steps import LINGER_US, MAX_MEMBERS, STRAY_US
 from everline.bus.transition import CREATE, HANGUP
 
 

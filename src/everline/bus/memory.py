@@ -3,25 +3,18 @@
 import asyncio
 from collections import deque
 from dataclasses import dataclass, field
-from heapq import nlargest, nsmallest
+from heapq import nlargest
 from typing import Any, Final
 from uuid import uuid4
 
-from xxhash import xxh3_64_hexdigest
-
 from everline.bus.live import LiveCounts, Position
-from everline.bus.transition import ANSWER, CREATE, HANGUP, RINGING, Transition
+from everline.bus.steps import LINGER_US, STRAY_US, WHO, bound, event_id, progress, steps
+from everline.bus.transition import Transition
 from everline.calls.event import EventBatch
-from everline.calls.facts import FACTS, NOTHING, Law, absorb, freeze, index_of, is_call_event
-from everline.calls.record import CallRecord, State, is_challenge, record_of
+from everline.calls.facts import NOTHING, absorb, freeze, is_call_event
+from everline.calls.record import CallRecord, State, record_of
 
-LINGER_US: Final = 120 * 1_000_000
-"""How long an ended call stays known: late and repeated messages of it must not look like a new call."""
-STRAY_US: Final = 32 * 1_000_000
-"""How long messages without an INVITE stay known: no SIP transaction lasts longer (RFC 3261 s.17: timers B, F)."""
 SWEEP_EVERY_US: Final = 5 * 1_000_000
-MAX_MEMBERS: Final = 1_000
-"""Members kept of a fact that is a set: some devices ping for ever with one Call-ID. The store counts them all."""
 
 
 @dataclass(slots=True)
@@ -73,7 +66,7 @@ class MemoryBus:
             touched[event.call_id] = call
         before = self._last_id
         for call_id, call in touched.items():
-            _bound(call.values)
+            bound(call.values)
             self._tell(call_id, call)
         if self._last_id > before:
             self._wake()
@@ -128,17 +121,17 @@ class MemoryBus:
         self._news = asyncio.Event()
 
     def _tell(self, call_id: str, call: _LiveCall) -> None:
-        progress = _progress(call.values)
-        if progress == call.progress or call.values[_WHO] is None:
+        reached = progress(call.values)
+        if reached == call.progress or call.values[WHO] is None:
             return
-        call.progress = progress
+        call.progress = reached
         record = call.record = record_of(call_id, freeze(call.values))
-        for event_type, at_us in _steps(record):
+        for event_type, at_us in steps(record):
             if event_type not in call.told:
                 call.told.add(event_type)
                 self._last_id += 1
-                event_id = xxh3_64_hexdigest(f"{call_id}\n{event_type}".encode())
-                self._transitions.append(Transition(str(self._last_id), event_type, event_id, at_us / 1e6, record))
+                told = Transition(str(self._last_id), event_type, event_id(call_id, event_type), at_us / 1e6, record)
+                self._transitions.append(told)
 
     def _sweep(self, now_us: int) -> None:
         self._swept_us = now_us
@@ -151,44 +144,6 @@ class MemoryBus:
             for call_id in by_age[: surplus + self._max_calls // 10]:
                 del self._calls[call_id]
                 self._evicted += 1
-
-
-_WHO: Final = index_of("who")
-_SINGLE: Final = tuple(map(index_of, ("who", "ringing_us", "answer", "bye", "timeout_us", "attempt")))
-_SETS: Final = tuple(map(index_of, ("failures", "cancels")))
-_KEYS: Final = index_of("event_keys")
-_CANCELS: Final = index_of("cancels")
-_LAST: Final = index_of("last_us")
-_TIMEOUT: Final = index_of("timeout_us")
-_UNIONS: Final = tuple(index for index, fact in enumerate(FACTS) if fact.law is Law.UNION)
-
-
-def _progress(values: list[Any]) -> tuple[Any, ...]:
-    """What must change for a call to come a step further; the record is made anew only then."""
-    is_revived = (values[_LAST] or 0) >= (values[_TIMEOUT] or 0)
-    return (*[values[index] for index in _SINGLE], *[len(values[index] or ()) for index in _SETS], is_revived)
-
-
-def _bound(values: list[Any]) -> None:
-    """Keep a call small that has more messages than a call can have; its first cancel and its last failures stay."""
-    if len(values[_KEYS] or ()) <= MAX_MEMBERS:
-        return
-    for index in _UNIONS:
-        if len(values[index] or ()) > MAX_MEMBERS:
-            keep = nsmallest if index == _CANCELS else nlargest
-            values[index] = set(keep(MAX_MEMBERS, values[index]))
-
-
-def _steps(record: CallRecord) -> list[tuple[str, int]]:
-    """The steps that a call has come through, with the time of each."""
-    steps = [(CREATE, record.start_us)]
-    if record.ringing_us:
-        steps.append((RINGING, record.ringing_us))
-    if record.answered_us:
-        steps.append((ANSWER, record.answered_us))
-    if record.ended_us and not is_challenge(record):
-        steps.append((HANGUP, record.ended_us))
-    return steps
 
 
 def _is_live(call: _LiveCall) -> bool:
