@@ -33,7 +33,7 @@ LAYERS: Final = (
 PURE_MAY_USE: Final = {
     "wire": {"xxhash"},
     "calls": {"xxhash"},
-    "topology": {"pydantic", "yaml", "jinja2"},
+    "topology": {"pydantic", "pydantic_core", "yaml", "jinja2"},
     "config_sections": {"pydantic"},
     "errors": set[str](),
 }

@@ -37,7 +37,7 @@ def parse_topology(text: str, *, source: str) -> Topology:
     """
     yaml_text = parse_yaml(text, source=source)
     faults = list(yaml_text.faults)
-    topology = _understood(yaml_text, faults)
+    topology = _understood(yaml_text.value if yaml_text.value is not None else {}, yaml_text, faults)
     if topology is not None:
         found = faults_of(topology)
         faults.extend(TopologyFault(one.path, one.problem, _line(yaml_text, one.path)) for one in found)
@@ -46,9 +46,8 @@ def parse_topology(text: str, *, source: str) -> Topology:
     return topology
 
 
-def _understood(yaml_text: YamlText, faults: list[TopologyFault]) -> Topology | None:
+def _understood(value: Any, yaml_text: YamlText, faults: list[TopologyFault]) -> Topology | None:  # what YAML can hold
     """The topology without the keys that are not known, which are faults; None if its other keys make none."""
-    value = yaml_text.value if yaml_text.value is not None else {}
     try:
         return Topology.model_validate(value)
     except ValidationError as error:
@@ -58,7 +57,7 @@ def _understood(yaml_text: YamlText, faults: list[TopologyFault]) -> Topology | 
         return None
     for one in errors:
         _remove(value, one["loc"])
-    return Topology.model_validate(value)
+    return _understood(value, yaml_text, faults)  # Each time with fewer keys.
 
 
 def _of_its_items(error: ErrorDetails) -> bool:

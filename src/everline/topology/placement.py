@@ -51,9 +51,14 @@ def _data_racks(topology: Topology) -> set[str]:
     return {host.rack for host in topology.hosts if host.region in topology.data_regions}
 
 
+def _odd(topology: Topology, role: Role) -> bool:
+    count = len(topology.nodes_of(role))
+    return count >= 3 and count % 2 == 1
+
+
 def _quorum_size(topology: Topology, role: Role) -> Iterator[TopologyFault]:
     count = len(topology.nodes_of(role))
-    if count < 3 or count % 2 == 0:
+    if not _odd(topology, role):
         why = "no majority is left when one is lost" if count < 3 else "it survives no more losses than one less would"
         yield TopologyFault("regions", f"{count} {role} role{'s' if count != 1 else ''}: need 3, 5 or 7; {why}")
 
@@ -63,6 +68,8 @@ def _quorum_place(topology: Topology, role: Role, *, refused: bool) -> Iterator[
     nodes = topology.nodes_of(role)
     racks, regions = _rack_count(topology), len(topology.regions)
     data_regions = len(topology.data_regions)
+    if not _odd(topology, role):
+        return  # That is said already; once it is mended, the places are looked at.
     if racks > 1 and refused == (racks > 2):
         yield from _majorities(nodes, "rack", topology.majority(role), count=racks)
     if data_regions > 1 and refused == (regions > 2):
@@ -72,7 +79,7 @@ def _quorum_place(topology: Topology, role: Role, *, refused: bool) -> Iterator[
 def _majorities(nodes: Sequence[Node], kind: str, majority: int, *, count: int) -> Iterator[TopologyFault]:
     places = grouped((node.rack if kind == "rack" else node.region, node) for node in nodes)
     for place, inside in places.items():
-        if len(inside) >= majority and len(nodes) > 1:
+        if len(inside) >= majority:
             have = f"{len(inside)} of {len(nodes)} {inside[0].role} roles are in {kind} {place}"
             act = f"spread them over {count} {kind}s" if count > 2 else f"a third {kind} must hold some of them"
             act += ", such as a witness site" if kind == "region" and count == 2 else ""

@@ -78,12 +78,17 @@ class HookEvent(StrEnum):
 
     LEADER_ELECTED = "leader_elected"
     LEADER_RESIGNED = "leader_resigned"
+    LEADER_LOST = "leader_lost"
     NODE_DEAD = "node_dead"
     NODE_BACK = "node_back"
     NODE_DRAINED = "node_drained"
     NODE_UNDRAINED = "node_undrained"
     REDIS_FAILOVER = "redis_failover"
+    STORE_REPLICA_LOST = "store_replica_lost"
+    STORE_REPLICA_BACK = "store_replica_back"
     STORE_REPAIRED = "store_repaired"
+    SPOOL_STARTED = "spool_started"
+    SPOOL_DRAINED = "spool_drained"
     REGION_LOST = "region_lost"
     REGION_BACK = "region_back"
 
