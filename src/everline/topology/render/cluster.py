@@ -6,6 +6,7 @@ from everline.topology.render.files import RenderedFile
 from everline.topology.render.keeper import render_keeper
 from everline.topology.render.places import Places
 from everline.topology.render.redis import render_redis, render_sentinel
+from everline.topology.render.systemd import render_units
 from everline.topology.secrets import EngineSecrets
 
 
@@ -15,7 +16,7 @@ def render(topology: Topology, secrets: EngineSecrets, places: Places) -> dict[s
 
     Returns:
         Files by path `<host>/<node>/<file>`, in the order of cluster.yaml. What is below `<host>/` belongs into
-        `places.config_root` of that host.
+        `places.config_root` of that host; units, `<host>/systemd/<unit>`, into /etc/systemd/system too.
     """
     return {
         f"{host.name}/{path}": file
@@ -25,12 +26,13 @@ def render(topology: Topology, secrets: EngineSecrets, places: Places) -> dict[s
 
 
 def render_host(topology: Topology, host: Host, secrets: EngineSecrets, places: Places) -> dict[str, RenderedFile]:
-    """The files of one host, by path `<node>/<file>`."""
-    return {
+    """The files of one host, by path `<node>/<file>`, and its units as `systemd/<unit>`."""
+    files = {
         f"{node.name}/{name}": file
         for node in host.nodes
         for name, file in _files_of(topology, node, secrets, places).items()
     }
+    return files | {f"systemd/{name}": unit for name, unit in render_units(topology, host, places).items()}
 
 
 def _files_of(topology: Topology, node: Node, secrets: EngineSecrets, places: Places) -> dict[str, RenderedFile]:

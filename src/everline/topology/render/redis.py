@@ -7,8 +7,6 @@ from everline.topology.render.files import SECRET, RenderedFile, render_template
 from everline.topology.render.places import Places
 from everline.topology.secrets import EngineSecrets
 
-REDIS_USER: Final = "everline"
-"""The user that Everline's nodes are; whoever gives only the password has the same rights."""
 REPLICA_USER: Final = "replica"
 SENTINEL_USER: Final = "sentinel"
 
@@ -26,7 +24,7 @@ def render_redis(topology: Topology, node: Node, secrets: EngineSecrets, places:
         "config_dir": places.config_dir(node), "data_dir": places.data_dir(node), "replica_user": REPLICA_USER,
         "primary": initial_primary(topology), "maxmemory": _BASE_BYTES + topology.live.max_calls * _CALL_BYTES,
     }  # fmt: skip
-    users = {"everline": REDIS_USER, "replica": REPLICA_USER, "sentinel": SENTINEL_USER}
+    users = {"replica": REPLICA_USER, "sentinel": SENTINEL_USER}
     return {
         "redis.conf": RenderedFile(render_template("redis.conf", topology, **facts), SECRET),
         "users.acl": RenderedFile(render_template("users.acl", topology, users=users, password=password), SECRET),
