@@ -84,6 +84,7 @@ FIRST = "regions[0].racks[0].hosts[0]"
                      id="secret-twice"),
         pytest.param("secrets.redis", {}, "secrets.redis", "need either file: PATH or env: NAME", id="secret-nowhere"),
         pytest.param("secrets.redis", {"env": "NO SPACE"}, "secrets.redis.env", "String should match", id="variable"),
+        pytest.param("secrets.redis", {"file": "a\0b"}, "secrets.redis.file", "String should match", id="zero-byte"),
         pytest.param("hooks", [{"on": "all"}], "hooks[0]", "need either command: [PROGRAM, …] or webhook: URL",
                      id="hook-that-does-nothing"),
         pytest.param("hooks", [{"on": "all", "command": ["tell"]}], "hooks[0]", "absolute path", id="hook-command"),
