@@ -23,7 +23,7 @@ from everline.errors import EverlineError
 log = logging.getLogger(__name__)
 
 _FIRST_PAUSE_S: Final = 0.05
-_LONGEST_PAUSE_S: Final = 1.0
+_LONGEST_PAUSE_S: Final = 0.3
 _HEARD_BOUND: Final = 1_000
 
 
@@ -35,7 +35,7 @@ class BeatChannel(Protocol):
         ...
 
     def listen(self) -> AbstractAsyncContextManager[AsyncIterator[bytes]]:
-        """What is published from now on. Opened anew, it looks anew for whom to ask."""
+        """What is published from now on. Opened anew, it looks anew for whom to ask; opening has a deadline itself."""
         ...
 
 
@@ -119,6 +119,7 @@ class Heart:
         self._echo_s = asyncio.get_running_loop().time()
         self._echo_us = time_ns() // 1000
         self._listening: asyncio.Task[None] | None = None
+        self._open_since_s: float | None = None
         self.cut_off: CutOff | None = None
         self.ignored: Counter[str] = Counter()
         """What was heard and is no heartbeat, by reason."""
@@ -180,7 +181,9 @@ class Heart:
             await asyncio.sleep(random.uniform(0, pause_s))  # noqa: S311 - spreads load, hides nothing
 
     async def _listen(self) -> None:
+        self._open_since_s = None
         async with self._channel.listen() as messages:
+            self._open_since_s = asyncio.get_running_loop().time()
             async for data in messages:
                 self._hear(data)
 
@@ -211,7 +214,6 @@ class Heart:
     async def _watch(self) -> None:
         """Notice the silence of others, and before that our own deafness."""
         loop = asyncio.get_running_loop()
-        tried_s = float("-inf")
         while True:
             slept_from_s = loop.time()
             await asyncio.sleep(self._every_s / 4)
@@ -224,12 +226,19 @@ class Heart:
             silent_s = now_s - self._echo_s
             if silent_s >= self._suspect_s and self.cut_off is None:
                 self._become_deaf()
-            # Long enough for one attempt to ask all Sentinels and to hear an echo.
-            if self.cut_off is not None and now_s - tried_s >= 1.5 * self._suspect_s and self._listening is not None:
-                tried_s = now_s
-                self._listening.cancel()
+            if self.cut_off is not None and self._has_heard_nothing_since(now_s - self._suspect_s):
+                self._listen_anew()
             if self.cut_off is None and silent_s < 2 * self._every_s + self._suspect_s / 4:
                 self._tick()
+
+    def _has_heard_nothing_since(self, then_s: float) -> bool:
+        """An open subscription that is deaf; one that is being opened has its own deadline."""
+        return self._open_since_s is not None and self._open_since_s <= then_s
+
+    def _listen_anew(self) -> None:
+        self._open_since_s = None
+        if self._listening is not None:
+            self._listening.cancel()
 
     def _tick(self) -> None:
         if changes := self.table.tick(monotonic_ns() // 1000):
