@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from everline import __version__
-from everline.cli import bench, calls, config, replay, topology, up
+from everline.cli import bench, calls, config, render, replay, topology, up
 from everline.errors import EverlineError
 
 app = typer.Typer(
@@ -20,6 +20,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 up.register(app)
+render.register(app)
 replay.register(app)
 calls.register(app)
 app.add_typer(config.app, name="config")
