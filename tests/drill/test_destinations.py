@@ -102,3 +102,41 @@ async def test_a_node_that_does_not_listen_is_not_ready() -> None:
         pass
 
     assert not await is_ready(node)
+
+
+async def test_who_stops_being_ready_gets_nothing_more_and_who_comes_back_does() -> None:
+    """Health is asked for all the time, as a balancer does."""
+    line = b"HTTP/1.1 200 OK\r\n\r\n"
+    async with answering(line) as other:
+        async with answering(line) as leaving:
+            readiness = Readiness([other, leaving_node := Destination("n2", *_ends(leaving), "rack-b")])
+            watching = asyncio.create_task(readiness.watch())
+            await until_ready(readiness, {"n1", "n2"})
+        await until_ready(readiness, {"n1"})
+        assert {readiness.choose(call)[0].name for call in CALLS} == {"n1"}
+        watching.cancel()
+        await asyncio.gather(watching, return_exceptions=True)
+    assert leaving_node not in readiness.ready
+
+
+async def test_when_nobody_is_ready_all_are_tried() -> None:
+    """What fails then is seen in the ledger."""
+    async with answering(b"HTTP/1.1 503 Busy\r\n\r\n") as node:
+        readiness = Readiness([node])
+        watching = asyncio.create_task(readiness.watch())
+        await until_ready(readiness, set())
+        watching.cancel()
+        await asyncio.gather(watching, return_exceptions=True)
+
+    assert readiness.choose("call") == [node]
+
+
+def _ends(node: Destination) -> tuple[str, int, int]:
+    return node.host, node.hep_port, node.http_port
+
+
+async def until_ready(readiness: Readiness, names: set[str]) -> None:
+    """Wait until just these are ready."""
+    async with asyncio.timeout(10):
+        while {one.name for one in readiness.ready} != names:  # noqa: ASYNC110 - nobody is told of it
+            await asyncio.sleep(0.02)

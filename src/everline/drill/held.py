@@ -14,7 +14,9 @@ from everline.store.rows import events_of
 from everline.store.schema import DATABASE
 from everline.store.search import MAX_PAGE, Ask, Search
 
-_MESSAGES: Final = f"{DATABASE}.messages"
+MESSAGES: Final = f"{DATABASE}.messages"
+OWN_MESSAGES: Final = f"{DATABASE}.messages_local"
+"""What one server of a cluster has itself: can be asked whoever else is away."""
 
 Key = tuple[str, int]
 """Call-ID and event key: what makes two rows one event."""
@@ -39,7 +41,7 @@ class Held:
 async def read_times(ask: Ask, run: str) -> dict[Key, frozenset[int]]:
     """Every captured event of a run that is stored, each with its capture times."""
     rows = await ask(
-        f"SELECT DISTINCT call_id, event_key, captured_us FROM {_MESSAGES} "  # noqa: S608 - `literals` makes the values
+        f"SELECT DISTINCT call_id, event_key, captured_us FROM {MESSAGES} "  # noqa: S608 - `literals` makes the values
         f"WHERE {_of(run)} AND protocol != {SYNTHETIC}"
     )
     found: defaultdict[Key, set[int]] = defaultdict(set)
@@ -60,15 +62,15 @@ async def read_held(ask: Ask, run: str, *, since_us: int) -> Held:
     """
     times = await read_times(ask, run)
     fields = ", ".join(Event._fields)
-    own = f"SELECT {fields} FROM {_MESSAGES} WHERE {_of(run)} AND protocol = {SYNTHETIC}"  # noqa: S608 - as above
+    own = f"SELECT {fields} FROM {MESSAGES} WHERE {_of(run)} AND protocol = {SYNTHETIC}"  # noqa: S608 - as above
     synthetic = {(one.call_id, one.event_key): one for one in events_of(await ask(own))}
     return Held(times, tuple(synthetic.values()), await _records(ask, run, since_us))
 
 
-async def stored_since(ask: Ask, run: str, moment_us: int) -> dict[str, int]:
+async def stored_since(ask: Ask, run: str, moment_us: int, *, table: str = MESSAGES) -> dict[str, int]:
     """How many events captured after a moment are stored, by the ingest node that took them."""
     rows = await ask(
-        f"SELECT node, count() AS events FROM {_MESSAGES} "  # noqa: S608 - as above
+        f"SELECT node, count() AS events FROM {table} "  # noqa: S608 - as above
         f"WHERE {_of(run)} AND captured_us > {number(moment_us)} AND protocol != {SYNTHETIC} GROUP BY node"
     )
     nodes = (value.decode() for value in rows.column("node").to_pylist())

@@ -3,11 +3,11 @@
 import asyncio
 import math
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from everline.drill.held import stored_since
+from everline.drill.held import MESSAGES, OWN_MESSAGES, stored_since
 from everline.errors import EverlineError
 from everline.store.errors import StoreError
 from everline.store.search import Ask
@@ -78,18 +78,24 @@ async def until_recovered(what: str, probe: Probe, *, since: Moment, within_s: f
 
 
 def stored_again(ask: Ask, run: str, since: Moment, *, nodes: frozenset[str] = frozenset()) -> Probe:
-    """
-    Whether an event that was sent after a moment is stored, of each of some ingest nodes where any are named.
+    """Whether an event that was sent after a moment is stored, of each of some ingest nodes where any are named."""
+    return stored_anywhere([ask], run, since, nodes=nodes, table=MESSAGES)
 
-    A store that can't be asked has not come back.
-    """
+
+def stored_anywhere(
+    asks: Sequence[Ask], run: str, since: Moment, *, nodes: frozenset[str] = frozenset(), table: str = OWN_MESSAGES
+) -> Probe:
+    """The same, looking at each server's own messages: a server that can't be asked stops nobody."""
+
+    async def taken_by(ask: Ask) -> frozenset[str]:
+        try:
+            return frozenset(await stored_since(ask, run, since.epoch_us, table=table))
+        except StoreError:
+            return frozenset()
 
     async def probe() -> bool:
-        try:
-            events = await stored_since(ask, run, since.epoch_us)
-        except StoreError:
-            return False
-        return bool(events) and nodes <= events.keys()
+        found = frozenset[str]().union(*await asyncio.gather(*map(taken_by, asks)))
+        return bool(found) and nodes <= found
 
     return probe
 
