@@ -159,3 +159,16 @@ def test_a_directory_that_cannot_be_made_is_told(tmp_path: Path) -> None:
 
     with pytest.raises(TopologyError, match=r"secrets\.redis: .*secrets/redis cannot be made"):
         make_secret_files(cluster, tmp_path)
+
+
+def test_what_systemd_hands_over_takes_the_place_of_the_file(tmp_path: Path) -> None:
+    """LoadCredential=redis:… makes a file of that name, which the ACL for the service's user shows as group-readable."""
+    handed = tmp_path / "credentials"
+    handed.mkdir()
+    private(handed / "redis", "handed-over-0123456789\n", 0o440)
+    cluster = referring(redis={"file": "only-root-reads-it"}, clickhouse={"file": "clickhouse"})
+    private(tmp_path / "clickhouse", "from-a-file-0123456789\n")
+
+    found = resolve_secrets(cluster, tmp_path, {**GOOD, "CREDENTIALS_DIRECTORY": str(handed)})
+
+    assert (found.redis, found.clickhouse) == ("handed-over-0123456789", "from-a-file-0123456789")

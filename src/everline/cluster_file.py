@@ -68,7 +68,8 @@ def resolve_secrets(topology: Topology, base_dir: Path, environ: Mapping[str, st
     Args:
         topology: It says where each secret is.
         base_dir: Where relative paths start: the directory of cluster.yaml.
-        environ: The environment.
+        environ: The environment. What systemd hands over by LoadCredential= (files named as the keys are, in
+            $CREDENTIALS_DIRECTORY) takes the place of the files that are referred to: those can then be root's alone.
 
     Raises:
         TopologyError: With everything that is wrong with any of them.
@@ -78,7 +79,7 @@ def resolve_secrets(topology: Topology, base_dir: Path, environ: Mapping[str, st
     for name, reference in _references(topology.secrets):
         try:
             if reference is not None:
-                found[name] = _resolved(reference, base_dir, environ)
+                found[name] = _resolved(name, reference, base_dir, environ)
             elif name not in OPTIONAL_SECRETS:
                 faults.append(TopologyFault(f"secrets.{name}", "is missing: give file: PATH or env: NAME"))
         except _SecretProblemError as problem:
@@ -121,22 +122,24 @@ def _references(references: SecretRefs) -> Iterator[tuple[str, SecretRef | None]
         yield name, getattr(references, name)
 
 
-def _resolved(reference: SecretRef, base_dir: Path, environ: Mapping[str, str]) -> str:
+def _resolved(name: str, reference: SecretRef, base_dir: Path, environ: Mapping[str, str]) -> str:
     if reference.file is not None:
-        path = base_dir / reference.file
-        return _usable(_first_line(path), str(path))
+        handed = Path(environ["CREDENTIALS_DIRECTORY"], name) if "CREDENTIALS_DIRECTORY" in environ else None
+        path = handed if handed and handed.is_file() else base_dir / reference.file
+        return _usable(_first_line(path, is_guarded=path == handed), str(path))
     name = str(reference.env)
     if name not in environ:
         raise _SecretProblemError(f"the environment variable {name} is not set: set it, or refer to a file")
     return _usable(environ[name].strip(), f"the environment variable {name}")
 
 
-def _first_line(path: Path) -> str:
+def _first_line(path: Path, *, is_guarded: bool) -> str:
+    """Of a file that only its owner can read; systemd guards credentials itself, by ACL, which looks like group read."""
     try:
         mode = path.stat().st_mode
         if not stat.S_ISREG(mode):
             raise _SecretProblemError(f"{path} is no plain file: name one whose first line is the secret")
-        if mode & 0o077:
+        if mode & 0o077 and not is_guarded:
             allowed = f"{stat.S_IMODE(mode):04o}"
             raise _SecretProblemError(f"{path} is open to others (mode {allowed}): run chmod 600 {path}")
         with path.open("rb") as file:
