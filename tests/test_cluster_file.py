@@ -162,7 +162,7 @@ def test_a_directory_that_cannot_be_made_is_told(tmp_path: Path) -> None:
 
 
 def test_what_systemd_hands_over_takes_the_place_of_the_file(tmp_path: Path) -> None:
-    """LoadCredential=redis:… makes a file of that name, which the ACL for the service's user shows as group-readable."""
+    """LoadCredential=redis:… makes a file of that name; the ACL for the service's user looks like a group's."""
     handed = tmp_path / "credentials"
     handed.mkdir()
     private(handed / "redis", "handed-over-0123456789\n", 0o440)

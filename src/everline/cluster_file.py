@@ -134,7 +134,7 @@ def _resolved(name: str, reference: SecretRef, base_dir: Path, environ: Mapping[
 
 
 def _first_line(path: Path, *, is_guarded: bool) -> str:
-    """Of a file that only its owner can read; systemd guards credentials itself, by ACL, which looks like group read."""
+    """Of a file that only its owner can read; systemd guards its own by ACL, which looks like reading by a group."""
     try:
         mode = path.stat().st_mode
         if not stat.S_ISREG(mode):
