@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
+from redis.exceptions import RedisError
+
 from everline.cluster_file import Secrets
 from everline.topology.model import Topology
 from everline.topology.render import Places, launch_of, render
@@ -97,7 +99,7 @@ class Cluster:
             try:
                 if is_so():
                     return
-            except (OSError, EOFError):
+            except (OSError, EOFError, RedisError):
                 pass
             assert time.monotonic() < deadline, f"{name}: not in {START_S} s\n{self.said(name)}"
             time.sleep(0.05)
