@@ -69,6 +69,26 @@ async def test_what_arrives_is_what_the_ledger_says() -> None:
     assert not ledger.refused
 
 
+async def test_the_rate_is_steady_and_lost_time_is_not_made_up_for() -> None:
+    """Never more than the rate gives; after a pause of the sender there is no burst."""
+    with udp_receiver() as receiver:
+        begun = time.monotonic()
+        async with running_load(
+            LoadPlan("steady", rate_per_s=100), [destination(receiver.getsockname()[1])]
+        ) as running:
+            await until_sent(running.ledger, 20)
+            before = len(running.ledger.sent)
+            time.sleep(1.0)  # noqa: ASYNC251 - the pause of the sender is what is tested
+            await until(lambda: running.load.skipped_s > 0)
+            after = len(running.ledger.sent)
+            ledger = await running.stop()
+        took_s = time.monotonic() - begun
+
+    assert after - before < 60
+    assert running.load.skipped_s > 0.5
+    assert len(ledger.sent) <= (took_s - running.load.skipped_s) * 100 + 1
+
+
 async def test_two_copies_go_to_two_racks() -> None:
     """Of every event."""
     with udp_receiver() as one, udp_receiver() as other:
@@ -132,6 +152,33 @@ async def test_a_stream_carries_packets_one_after_another_and_finds_a_node_that_
 
     assert ledger.refused["n1", "ECONNREFUSED"] >= 20
     assert bytes(taken) == wanted
+
+
+async def test_a_stream_that_the_node_has_ended_is_opened_anew() -> None:
+    """Whatever was on its way in it."""
+    streams: list[asyncio.StreamWriter] = []
+
+    async def take(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        streams.append(writer)
+        with suppress(ConnectionError):
+            await reader.read(1)
+        if len(streams) == 1:
+            writer.transport.abort()
+        else:
+            with suppress(ConnectionError):
+                while await reader.read(65_536):
+                    continue
+            writer.close()
+
+    async with await asyncio.start_server(take, "127.0.0.1", 0) as server:
+        node = destination(server.sockets[0].getsockname()[1])
+        async with running_load(LoadPlan("again", rate_per_s=200), [node], make_way=TcpWay) as running:
+            await until(lambda: len(streams) == 2)
+            given = len([event for event in running.ledger.sent if event.to])
+            await until(lambda: len([event for event in running.ledger.sent if event.to]) > given + 10)
+            await running.stop()
+
+    assert sum(running.ledger.refused.values()) >= 1
 
 
 def test_what_was_sent_to_a_node_that_was_down_is_not_delivered() -> None:

@@ -172,6 +172,37 @@ async def test_a_loss_that_the_formula_allows_is_accepted_once_it_grows_no_small
     assert verdict.converged_after_s is not None
 
 
+async def test_while_events_still_come_the_loss_is_not_settled(store: EmbeddedStore) -> None:
+    """Though it is below what is allowed from the first reading on."""
+    ledger = sent_run("coming")
+    await keep(store, ledger.sent[:-3])
+    readings = 0
+
+    async def ask(sql: str) -> object:
+        nonlocal readings
+        found = await store._ask(sql)
+        readings += 1
+        if readings == 1:
+            await keep(store, ledger.sent[-3:])
+        return found
+
+    verdict = await verdict_when_equal(ask, ledger, within_s=WITHIN_S, most_lost=5)
+
+    assert verdict.is_clean
+
+
+async def test_what_is_not_equal_does_not_converge(store: EmbeddedStore) -> None:
+    """Nothing is lost, and one event is there twice."""
+    ledger = sent_run("unequal")
+    await keep(store, ledger.sent)
+    [event] = events_of(ledger.sent[:1])
+    await store.insert(EventBatch.of([event._replace(captured_us=event.captured_us + 1)]))
+    verdict = await verdict_when_equal(store._ask, ledger, within_s=0.1)
+
+    assert verdict.converged_after_s is None
+    assert not verdict.is_equal
+
+
 def test_the_most_that_a_killed_node_may_lose() -> None:
     """One batch that fills, one that is being inserted, and what the kernel holds."""
     assert most_lost(rate_per_s=100, batch_ms=100, insert_ms=50) == 15
@@ -198,6 +229,7 @@ async def test_recovery_is_the_first_event_that_was_sent_after_the_fault(store: 
     assert looks == 2
     assert 0 < recovery.rto_s < WITHIN_S
     assert not await stored_again(store._ask, "again", fault, nodes=frozenset({"n7"}))()
+    assert not await stored_again(store._ask, "nothing was sent", fault)()
 
 
 async def test_what_does_not_come_back_in_time_is_an_error() -> None:
@@ -208,6 +240,25 @@ async def test_what_does_not_come_back_in_time_is_an_error() -> None:
 
     with pytest.raises(EverlineError, match="within 0 s: writes resume"):
         await until_recovered("writes resume", never, since=Moment.now(), within_s=0)
+
+
+@pytest.mark.parametrize(
+    ("recovered", "lost", "most", "double", "passed"),
+    [
+        pytest.param(True, 0, 0, False, True, id="clean"),
+        pytest.param(False, 0, 0, False, False, id="not-in-time"),
+        pytest.param(True, 1, 0, False, False, id="lossy"),
+        pytest.param(True, 1, 1, False, True, id="no-more-lost-than-allowed"),
+        pytest.param(True, 0, 0, True, False, id="not-equal"),
+    ],
+)
+def test_what_passes(*, recovered: bool, lost: int, most: int, double: bool, passed: bool) -> None:
+    """In time, no more lost than allowed, and all equal."""
+    ledger = sent_run("passes", 3)
+    recovery = Recovery("first event", 1, 2) if recovered else None
+    verdict = Verdict(3, 0, 3, lost=tuple(ledger.sent[:lost]), duplicated=(("call", 1),) if double else ())
+
+    assert DrillResult("a fault", recovery, verdict, most).is_passed is passed
 
 
 def test_the_report_says_what_was_found() -> None:
