@@ -59,6 +59,7 @@ FIRST = "regions[0].racks[0].hosts[0]"
                      id="shard-0"),
         pytest.param(f"{HOST}.name", "Front_1", f"{FIRST}.name", "'Front_1': need a name of small letters", id="name"),
         pytest.param(f"{HOST}.name", "a-", f"{FIRST}.name", "'a-': need a name", id="name-ends-in-hyphen"),
+        pytest.param("cluster", "7calls", "cluster", "need a name that starts with a letter", id="cluster-name"),
         pytest.param(f"{HOST}.name", 7, f"{FIRST}.name", "7: need a name of small letters, digits and hyphens (not at "
                      "the ends), such as fra1-a; put it in quotes", id="name-is-a-number"),
         pytest.param(f"{HOST}.name", "x" * 41, f"{FIRST}.name", "String should have at most 40", id="long-host"),

@@ -31,7 +31,7 @@ from everline.topology.roles import (
     RoleOptions,
     SentinelOptions,
     WitnessOptions,
-    parse_name,
+    parse_cluster_name,
 )
 from everline.topology.settings import Hook, HookEvent, SecretRef, SecretRefs, StoreSettings, Timers
 
@@ -159,7 +159,7 @@ class Host:
 class Topology(Section):
     """A whole cluster. Hosts are in the order of the file, the roles of a host in the order of `Role`."""
 
-    cluster: Annotated[str, Field(max_length=MAX_CLUSTER_CHARS), BeforeValidator(parse_name)] = Field(
+    cluster: Annotated[str, Field(max_length=MAX_CLUSTER_CHARS), BeforeValidator(parse_cluster_name)] = Field(
         description="Name of the cluster: of ClickHouse's cluster and Sentinel's service too."
     )
     secrets: SecretRefs = SecretRefs()

@@ -43,6 +43,18 @@ def parse_name(value: object) -> object:
     raise ValueError(f"need a name of small letters, digits and hyphens (not at the ends), such as fra1-a{quotes}")
 
 
+def parse_cluster_name(value: object) -> object:
+    """
+    Look at the name of a cluster: a name that starts with a letter, since ClickHouse's files have elements named so.
+
+    Raises:
+        ValueError: It is none.
+    """
+    if isinstance(value, str) and value[:1].isdigit():
+        raise ValueError("need a name that starts with a letter: ClickHouse's files have elements of that name")
+    return parse_name(value)
+
+
 def _absolute(value: str) -> str:
     if not _ABSOLUTE.fullmatch(value) or ".." in value.split("/"):
         raise ValueError("need an absolute path of letters, digits and . _ - such as /var/lib/everline/ingest")
