@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
@@ -110,6 +110,12 @@ class Server:
             await self._inserting.run(
                 lambda client: client.execute(_INSERT, batch.columns, columnar=True), deadline_s=deadline_s
             )
+
+    async def insert_columns(self, table: str, columns: Mapping[str, Sequence[Any]], *, deadline_s: float) -> None:
+        """Keep rows of another table, given as columns by name."""
+        sql = f"INSERT INTO {table} ({', '.join(columns)}) VALUES"
+        values = list(columns.values())
+        await self._inserting.run(lambda client: client.execute(sql, values, columnar=True), deadline_s=deadline_s)
 
     async def select(self, sql: str, *, limit_s: float, settings: Mapping[str, Any] | None = None) -> Answer:
         """The answer to a question, asked on this server."""
