@@ -44,13 +44,12 @@ def until(condition: Callable[[], T | None], what: str, *, within_s: float = PAT
 
 
 class RunningElector:
-    """One of them."""
+    """A program that says JSON lines, and obeys words."""
 
-    def __init__(self, name: str, priority: int, ensemble: Ensemble, acts: Path) -> None:
+    def __init__(self, name: str, module: str, *arguments: str) -> None:
         self.name = name
         self.said: list[dict[str, Any]] = []
-        servers = ",".join(ensemble.addresses)
-        command = [sys.executable, "-m", elector.__name__, name, str(priority), servers, acts.stem, str(acts)]
+        command = [sys.executable, "-m", module, name, *arguments]
         self.process = subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
@@ -105,7 +104,8 @@ class Field:
 
     def add(self, name: str, priority: int = 0) -> RunningElector:
         """Start one and wait until it takes part."""
-        one = RunningElector(name, priority, self._ensemble, self._acts)
+        servers = ",".join(self._ensemble.addresses)
+        one = RunningElector(name, elector.__name__, str(priority), servers, self._acts.stem, str(self._acts))
         self._stack.callback(one.end)
         self.electors.append(one)
         one.until_heard(up=name)

@@ -5,9 +5,9 @@ A leader that was stopped between its last check and its write does not know tha
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from time import time_ns
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 from redis.exceptions import ResponseError
 
@@ -18,6 +18,7 @@ from everline.errors import EverlineError
 from everline.store.literals import number, text
 
 DUTY: Final = "leader"
+FENCES: Final = "everline.fences"
 REDIS_FENCE: Final = "everline:fence"
 FENCED: Final = "FENCED"
 _RAISE: Final = """
@@ -42,16 +43,11 @@ class FencedError(EverlineError):
         self.token = token
 
 
-class Statements(Protocol):
+class FencedServer(Protocol):
     """One ClickHouse server: `everline.store.servers.Server`, and what tests put in its place."""
 
-    @property
-    def name(self) -> str:
-        """What the log calls it."""
-        ...
-
-    async def execute(self, sql: str, *, limit_s: float) -> None:
-        """Run a statement. Raises EverlineError when it can't now."""
+    async def insert_columns(self, table: str, columns: Mapping[str, Sequence[Any]], *, deadline_s: float) -> None:
+        """Keep rows. Raises EverlineError when it can't now."""
         ...
 
 
@@ -60,7 +56,7 @@ class ClickHouseFence:
 
     name = "clickhouse"
 
-    def __init__(self, servers: Sequence[Statements], *, node: str) -> None:
+    def __init__(self, servers: Sequence[FencedServer], *, node: str) -> None:
         self._servers = tuple(servers)
         self._node = node
 
@@ -71,9 +67,13 @@ class ClickHouseFence:
         Raises:
             EverlineError: Some did not; those that did refuse older tokens all the same.
         """
-        row = f"({text(DUTY)}, {number(term.token)}, {text(self._node)}, {number(time_ns() // 1000)})"
-        sql = f"INSERT INTO everline.fences (duty, token, node, at_us) VALUES {row}"  # noqa: S608 - all are literals
-        asked = [one.execute(sql, limit_s=FENCE_S) for one in self._servers]
+        row: dict[str, list[str | int]] = {
+            "duty": [DUTY],
+            "token": [term.token],
+            "node": [self._node],
+            "at_us": [time_ns() // 1000],
+        }
+        asked = [one.insert_columns(FENCES, row, deadline_s=FENCE_S) for one in self._servers]
         answers = await asyncio.gather(*asked, return_exceptions=True)
         for answer in answers:
             if isinstance(answer, BaseException):
@@ -86,7 +86,7 @@ def not_fenced(token: int) -> str:
 
     A fenced insert writes no row and gives no error.
     """
-    return f"toUInt64({number(token)}) >= (SELECT max(token) FROM everline.fences WHERE duty = {text(DUTY)})"  # noqa: S608
+    return f"toUInt64({number(token)}) >= (SELECT max(token) FROM {FENCES} WHERE duty = {text(DUTY)})"  # noqa: S608
 
 
 class RedisFence:
