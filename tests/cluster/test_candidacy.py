@@ -54,10 +54,17 @@ def test_why_a_leader_gives_the_seat_up(me: Candidate, others: list[Candidate], 
 def test_the_fitter_reaches_sooner() -> None:
     """Whoever is ready comes before everybody who is not, and an app node before a witness."""
     order = [candidate(), candidate(READY, 1), candidate(DRAINED), candidate(UNHEALTHY, 1)]
+    waits = [patience_s(one, [other()]) for one in order]
 
-    assert [patience_s(one) for one in order] == sorted(patience_s(one) for one in order)
-    assert patience_s(candidate()) == 0
-    assert patience_s(candidate(READY, 5)) < patience_s(candidate(HELD))
+    assert waits == sorted(set(waits))
+    assert waits[0] == 0
+    assert patience_s(candidate(READY, 5), [other()]) < patience_s(candidate(HELD), [other()])
+
+
+def test_one_that_is_not_fit_does_not_wait_for_nobody() -> None:
+    """The others are as unfit, or it is alone."""
+    for others in ([], [other(DRAINED)], [candidate(READY)]):
+        assert patience_s(candidate(UNHEALTHY), others) == 0
 
 
 @pytest.mark.parametrize(

@@ -5,8 +5,8 @@ One znode, the seat, can be held by one session at a time: whoever makes it lead
 The rules only say how soon a candidate reaches for an empty seat, and when a leader gives it to another:
 
 - a ready candidate reaches at once, after one step for each class below the preferred one (app nodes before witness);
-- one that is drained, unhealthy or has just resigned reaches late, so that any ready one is faster; but it does reach:
-  if everybody is unhealthy, somebody still leads;
+- one that is drained, unhealthy or has just resigned reaches late while a ready one stands, so that this is faster; but
+  it does reach: if everybody is unhealthy, somebody still leads;
 - a leader that is drained or unhealthy gives the seat up only while a ready candidate stands by, and a leader of a
   lower class gives it to a ready one of a higher class.
 """
@@ -82,14 +82,20 @@ def parse_candidate(data: bytes) -> Candidate | None:
         return None
 
 
-def patience_s(me: Candidate) -> float:
-    """How long a candidate leaves an empty seat to others."""
-    return me.priority * STEP_S + (0 if me.standing is Standing.READY else RELUCTANT_S)
+def patience_s(me: Candidate, others: Iterable[Candidate]) -> float:
+    """How long a candidate leaves an empty seat to others; one that is not fit only while somebody fit is there."""
+    is_late = me.standing is not Standing.READY and bool(_ready(me, others))
+    return me.priority * STEP_S + (RELUCTANT_S if is_late else 0)
+
+
+def _ready(me: Candidate, others: Iterable[Candidate]) -> list[int]:
+    """Priorities of the others that are fit."""
+    return [one.priority for one in others if one.standing is Standing.READY and one.node != me.node]
 
 
 def reason_to_leave(me: Candidate, others: Iterable[Candidate]) -> Reason | None:
     """Why a leader should give the seat up now, None if it should stay."""
-    ready = [one.priority for one in others if one.standing is Standing.READY and one.node != me.node]
+    ready = _ready(me, others)
     if not ready:
         return None
     if me.standing is Standing.DRAINED:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from time import monotonic_ns, time_ns
 from typing import Final
 
+from everline.bus.discovery import PrimaryChange
 from everline.cluster.candidacy import Reason, Term
 from everline.cluster.election import Change
 from everline.cluster.entry import Entry, Kind, make_entry
@@ -49,6 +50,7 @@ class Chronicle:
         self._table = table
         self._note, self._token = note, token
         self._unwritten: deque[TableChange] = deque(maxlen=MAX_UNWRITTEN)
+        self._failovers: deque[Entry] = deque(maxlen=MAX_UNWRITTEN)
         self._lost_regions: frozenset[str] = frozenset()
 
     def election_changed(self, change: Change) -> None:
@@ -56,17 +58,21 @@ class Chronicle:
         if change.is_leader:
             return
         kind = Kind.LEADER_RESIGNED if change.reason in RESIGNATIONS else Kind.LEADER_LOST
-        self._note_own(kind, change.at_us, reason=change.reason, token=change.term.token, detected_us=change.at_us)
+        self.note_own(kind, change.at_us, reason=change.reason, token=change.term.token, detected_us=change.at_us)
 
     def acting(self, term: Term, acted_us: int) -> None:
         """For `LeaderDuties`: this node leads and acts."""
-        self._note_own(
+        self.note_own(
             Kind.LEADER_ELECTED, term.since_us, reason=term.reason, token=term.token,
             detected_us=term.detected_us, acted_us=acted_us, details={"before": term.before},
         )  # fmt: skip
         for change in self._since(term):
             self._write(change, term.token)
+        for entry in self._failovers:
+            if entry.acted_us >= term.detected_us:
+                self._note(entry)
         self._unwritten.clear()
+        self._failovers.clear()
         self._write_regions(term.token)
 
     def table_changed(self, changes: Sequence[TableChange]) -> None:
@@ -80,17 +86,31 @@ class Chronicle:
         if token:
             self._write_regions(token)
 
+    def primary_changed(self, change: PrimaryChange) -> None:
+        """For `RedisPrimary`: every node sees it, the leader writes it; the first one found is no failover."""
+        if change.old is None:
+            return
+        now_us = time_ns() // 1000
+        gone_us = now_us - int(change.gap_s * 1e6)
+        entry = make_entry(
+            Kind.REDIS_FAILOVER, gone_us, node=str(change.new), by=self._me.node, token=self._token(),
+            detected_us=gone_us, acted_us=now_us,
+            details={"old": str(change.old), "new": str(change.new), "config_epoch": change.config_epoch},
+        )  # fmt: skip
+        if self._token():
+            self._note(entry)
+        else:
+            self._failovers.append(entry)
+
     def cut(self, off: CutOff) -> None:
         """For `Heart`."""
         if off.until_us:
-            self._note_own(
+            self.note_own(
                 Kind.RECONNECTED, off.until_us, acted_us=off.until_us,
                 details={"cut_off_s": (off.until_us - off.since_us) / 1e6},
             )  # fmt: skip
         else:
-            self._note_own(
-                Kind.CUT_OFF, off.since_us, reason="no echo of own heartbeats", detected_us=time_ns() // 1000
-            )
+            self.note_own(Kind.CUT_OFF, off.since_us, reason="no echo of own heartbeats", detected_us=time_ns() // 1000)
 
     def _since(self, term: Term) -> list[TableChange]:
         """What the former leader did not write: it was last heard before that, or had left the seat."""
@@ -134,7 +154,7 @@ class Chronicle:
                 )
             )  # fmt: skip
 
-    def _note_own(
+    def note_own(
         self,
         kind: Kind,
         at_us: int,
@@ -145,6 +165,7 @@ class Chronicle:
         acted_us: int = 0,
         details: dict[str, object] | None = None,
     ) -> None:
+        """Write something that this node knows of itself: of its spool, of the servers that it writes to."""
         me = self._me
         self._note(
             make_entry(

@@ -29,7 +29,7 @@ from everline.cluster.candidacy import (
     reason_to_leave,
     why_empty,
 )
-from everline.cluster.keeper import Keeper, KeeperError, KeeperUnavailableError, Link, Znode
+from everline.cluster.keeper import Keeper, KeeperError, Link, Znode
 from everline.errors import EverlineError
 
 log = logging.getLogger(__name__)
@@ -256,7 +256,7 @@ class Election:
 
         The leader writes at every look: that the write passed proves the session, and with it the seat, to be alive.
         """
-        path = f"{self._paths['candidates']}/{me.node}-{session:x}"
+        path = self._candidate_path(session)
         if self._registered == (session, me.standing) and not anyway:
             return False
         if not await self._keeper.set(path, me.encode()):
@@ -264,6 +264,9 @@ class Election:
             await self._keeper.create(path, me.encode(), ephemeral=True)
         self._registered = (session, me.standing)
         return True
+
+    def _candidate_path(self, session: int) -> str:
+        return f"{self._paths['candidates']}/{self._me.node}-{session:x}"
 
     async def _reach(self, me: Candidate) -> float:
         """The seat is empty: take it when it is our turn."""
@@ -273,7 +276,8 @@ class Election:
         if self._empty_since_s is None:
             self._empty_since_s, self._empty_us = now_s, time_ns() // 1000
         self.state, self.leader = State.CANDIDATE, None
-        left_s = self._empty_since_s + patience_s(me) - now_s
+        others = [] if me.standing is Standing.READY else await self._candidates()
+        left_s = self._empty_since_s + patience_s(me, others) - now_s
         if left_s > 0:
             return min(left_s, self._tick_s)
         noted = await self._keeper.get(self._paths["last"])
@@ -332,10 +336,12 @@ class Election:
         is_settled = self._clock() - self._led_since_s >= self._settled_s
         if me.standing is Standing.READY and (me.priority == 0 or not is_settled):
             return
-        found = await self._keeper.below(self._paths["candidates"])
-        others = [one for one in (parse_candidate(znode.data) for znode in found) if one]
-        if reason := reason_to_leave(me, others):
+        if reason := reason_to_leave(me, await self._candidates()):
             await self.resign(reason)
+
+    async def _candidates(self) -> list[Candidate]:
+        found = await self._keeper.below(self._paths["candidates"])
+        return [one for one in (parse_candidate(znode.data) for znode in found) if one]
 
     async def resign(self, reason: Reason) -> bool:
         """
@@ -388,8 +394,10 @@ class Election:
         self.poke()
 
     async def _leave_for_good(self) -> None:
-        """The node stops: others need not wait for the session to end."""
+        """The node stops: others need not wait for the session to end, nor for one that is no candidate any more."""
         try:
+            if self._registered:
+                await self._keeper.delete(self._candidate_path(self._registered[0]))
             await self.resign(Reason.STOPPING)
-        except KeeperUnavailableError as fault:
+        except KeeperError as fault:
             log.warning("election.seat_kept", extra={"why": str(fault)})

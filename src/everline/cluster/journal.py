@@ -61,12 +61,16 @@ class MemoryLog:
     async def insert_entries(self, entries: Sequence[Entry]) -> None:
         """Keep them, and forget the oldest beyond the bound."""
         self._kept |= {one.entry_id: one for one in entries}
-        for surplus in sorted(self._kept.values(), key=_order)[: max(0, len(self._kept) - self._most)]:
+        for surplus in self.kept()[: max(0, len(self._kept) - self._most)]:
             del self._kept[surplus.entry_id]
 
     async def entries(self, since_us: int, limit: int) -> list[Entry]:
         """The latest since a time, newest last."""
-        return sorted((one for one in self._kept.values() if one.at_us >= since_us), key=_order)[-limit:]
+        return [one for one in self.kept() if one.at_us >= since_us][-limit:]
+
+    def kept(self) -> list[Entry]:
+        """All, newest last."""
+        return sorted(self._kept.values(), key=_order)
 
 
 class Journal:
