@@ -2,7 +2,6 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator
 from random import Random
 
 import pytest
@@ -15,14 +14,6 @@ from everline.bus.steps import LINGER_US
 from everline.bus.transition import ANSWER, CREATE, HANGUP, RINGING
 from everline.calls.facts import facts_of
 from everline.calls.record import State, record_of
-
-
-@pytest.fixture(params=["memory"])
-async def bus() -> AsyncIterator[LiveBus]:
-    """A bus with nothing in it."""
-    one = MemoryBus()
-    yield one
-    await one.close()
 
 
 @pytest.mark.parametrize(

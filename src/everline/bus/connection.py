@@ -38,14 +38,16 @@ def connect(address: Address, settings: RedisSettings) -> Redis:
     """
     A client of one server, which connects when it is first used.
 
-    It never tries anything twice: the driver's retries turn 2.5 s of a failover into 8 s.
+    It never tries anything twice: the driver's retries turn 2.5 s of a failover into 8 s. It has no deadline for an
+    answer either: whoever asks must set one, since the driver's own (`wait_for`, which in Python 3.11 can swallow a
+    cancellation that comes as it ends) makes tasks that can't be stopped.
     """
     return Redis(
         host=address.host,
         port=address.port,
         password=settings.password or None,
         socket_connect_timeout=settings.connect_s,
-        socket_timeout=settings.command_s,
+        socket_timeout=None,
         socket_keepalive=True,
         retry=Retry(NoBackoff(), 0),
         max_connections=_CONNECTIONS,

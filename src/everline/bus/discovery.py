@@ -123,7 +123,9 @@ class RedisPrimary:
 
     def connect(self) -> Redis:
         """
-        A client of its own of the present primary, for subscribing and for blocking reads; the caller closes it.
+        A client of its own of the present primary, for subscribing and for blocking reads.
+
+        The caller closes it, and sets a deadline for every answer: there is none in it.
 
         Raises:
             BusError: There is none.
