@@ -23,6 +23,12 @@ RELUCTANT_S: Final = 2.0
 """How much later a candidate reaches that had better not lead."""
 
 
+def paths_of(cluster: str) -> dict[str, str]:
+    """Where everything of a cluster is in Keeper."""
+    root = f"/everline/{cluster}"
+    return {name: f"{root}/{name}" for name in ("leader", "candidates", "last", "drain")}
+
+
 class Standing(StrEnum):
     """How fit a candidate is; only the first is fit."""
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Final
 
-from everline.cluster.election import paths_of
+from everline.cluster.candidacy import paths_of
 from everline.cluster.keeper import Keeper, KeeperError, Link
 
 log = logging.getLogger(__name__)

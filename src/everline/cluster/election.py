@@ -25,6 +25,7 @@ from everline.cluster.candidacy import (
     parse_candidate,
     parse_last,
     parse_term,
+    paths_of,
     patience_s,
     reason_to_leave,
     why_empty,
@@ -80,12 +81,6 @@ class Change:
 def boot_clock_s() -> float:
     """Seconds that go on while the process is stopped and the machine is suspended."""
     return clock_gettime(CLOCK_BOOTTIME)
-
-
-def paths_of(cluster: str) -> dict[str, str]:
-    """Where everything of a cluster is in Keeper."""
-    root = f"/everline/{cluster}"
-    return {name: f"{root}/{name}" for name in ("leader", "candidates", "last", "drain")}
 
 
 class Election:

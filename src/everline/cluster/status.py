@@ -7,9 +7,8 @@ from time import monotonic_ns, time_ns
 from typing import Final
 
 from everline.cluster.beat import BeatError, parse_beat
-from everline.cluster.candidacy import Candidate, Term, parse_candidate, parse_term
+from everline.cluster.candidacy import Candidate, Term, parse_candidate, parse_term, paths_of
 from everline.cluster.drain import Drain, Drains
-from everline.cluster.election import paths_of
 from everline.cluster.heart import BeatChannel
 from everline.cluster.keeper import Keeper
 from everline.cluster.table import Member, NodeTable, Presence, Row
