@@ -36,7 +36,7 @@ def free_ports(count: int) -> list[int]:
         return [int(one.getsockname()[1]) for one in sockets]
 
 
-def loopback_cluster() -> Topology:
+def loopback_cluster(address: str) -> Topology:
     """
     Three hosts at one address: three of Redis, Sentinel and Keeper, two replicas of one shard.
 
@@ -54,7 +54,7 @@ def loopback_cluster() -> Topology:
         if number < 3:
             servers = {"tcp_port": next(ports), "http_port": next(ports), "interserver_port": next(ports)}
             roles["clickhouse"] = {"shard": 1, "replica": number} | servers
-        hosts.append({"name": f"h{number}", "address": "127.0.0.1", "roles": roles})
+        hosts.append({"name": f"h{number}", "address": address, "roles": roles})
     racks = [{"name": f"r{number}", "hosts": [host]} for number, host in enumerate(hosts, start=1)]
     return Topology.model_validate({"cluster": "calls-1", "regions": [{"name": "here", "racks": racks}]})
 
@@ -106,9 +106,9 @@ class Cluster:
 
 
 @contextmanager
-def rendered_cluster(root: Path) -> Iterator[Cluster]:
+def rendered_cluster(root: Path, *, address: str = "127.0.0.1") -> Iterator[Cluster]:
     """A cluster whose files are written and whose programs are not started yet; they are ended at the end."""
-    topology = loopback_cluster()
+    topology = loopback_cluster(address)
     places = Places(
         config_root=str(root / "etc"), data_root=str(root / "data"), log_root=str(root / "log"),
         jvm_flags=("-Xms64m", "-Xmx128m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Xss256k"),

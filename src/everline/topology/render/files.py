@@ -32,6 +32,11 @@ def sha256_hex(secret: str) -> str:
     return sha256(secret.encode()).hexdigest()
 
 
+def bracketed(address: str) -> str:
+    """An address as it stands before `:port`."""
+    return f"[{address}]" if ":" in address else address
+
+
 def _environment() -> Environment:
     made = Environment(
         loader=PackageLoader("everline.topology.render"),
@@ -42,6 +47,7 @@ def _environment() -> Environment:
         keep_trailing_newline=True,
     )
     made.filters["sha256_hex"] = sha256_hex
+    made.filters["bracketed"] = bracketed
     return made
 
 

@@ -98,4 +98,6 @@ def _zookeeper(node: Node, places: Places) -> Launch:
 
 def _everline(node: Node, places: Places) -> Launch:
     file = f"{places.config_root}/{CLUSTER_FILE}"
-    return Launch((places.programs.everline, "run", "--cluster", file, "--node", node.name), (places.data_dir(node),))
+    elsewhere = () if places.data_root is None else ("--data", places.data_dir(node))
+    command = (places.programs.everline, "run", "--cluster", file, "--node", node.name, *elsewhere)
+    return Launch(command, (places.data_dir(node),))
