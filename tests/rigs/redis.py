@@ -35,8 +35,10 @@ class Server:
         return Address("127.0.0.1", self.port)
 
     def start(self) -> None:
-        """Start it from its first configuration, without waiting until it answers."""
+        """Start it from its first configuration, empty, without waiting until it answers."""
         self.directory.mkdir(parents=True, exist_ok=True)
+        for left in self.directory.glob("*.rdb"):
+            left.unlink()  # A replica keeps what it was sent, even without persistence.
         path = self.directory / "conf"
         path.write_text(self.config)
         with (self.directory / "log").open("ab") as log:
@@ -163,7 +165,8 @@ def _redis_config(port: int, primary: int, directory: Path) -> str:
     lines = [
         f"port {port}", "bind 127.0.0.1", f"dir {directory / f'redis-{port}'}", 'save ""', "appendonly no",
         f"requirepass {PASSWORD}", f"masterauth {PASSWORD}", "repl-diskless-sync yes", "repl-diskless-sync-delay 0",
-        "repl-ping-replica-period 1", "repl-timeout 5", "hash-max-listpack-value 512", "hash-max-listpack-entries 256",
+        "repl-ping-replica-period 1", "repl-timeout 5", "rdb-del-sync-files yes",
+        "hash-max-listpack-value 512", "hash-max-listpack-entries 256",
     ]  # fmt: skip
     if port != primary:
         lines.append(f"replicaof 127.0.0.1 {primary}")

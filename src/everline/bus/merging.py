@@ -80,17 +80,19 @@ class Merging:
         fresh = _join(known.values, delta)
         if not known.is_sure:
             fresh = known.values
-        start = self._come_further(call_id, known)
+        has_moved = self._come_further(call_id, known)
         known.is_sure = False
-        return [call_id, _expected(known, looked=looked), known.kind, start, known.told, _untold(call_id, known),
-                *_encoded(fresh)]  # fmt: skip
+        start = str(known.record.start_us) if known.record else ""
+        return [call_id, _expected(known, looked=looked), known.kind, start, has_moved, known.told,
+                _untold(call_id, known), *_encoded(fresh)]  # fmt: skip
 
-    def taken(self, row: Row) -> None:
-        """Redis has merged this, and told its steps or knows who does."""
+    def taken(self, row: Row, *, told: bool) -> None:
+        """Redis has merged this; its steps were told by that, or are others' to tell."""
         known = self._calls.get(row[0])
         if known:
             known.is_sure = True
-            known.told |= sum(bit for bit, _ in row[5])
+            if told:
+                known.told |= sum(bit for bit, _ in row[6])
 
     def learn(self, call_id: str, fields: Mapping[str, str]) -> list[str]:
         """Join what Redis knows of a call; the fields that are too many there."""
@@ -121,16 +123,15 @@ class Merging:
         return known
 
     @staticmethod
-    def _come_further(call_id: str, known: Known) -> str:
-        """Make the record anew if the call may have come further; its start if Redis may not know it."""
+    def _come_further(call_id: str, known: Known) -> bool:
+        """Make the record anew if the call may have come further; whether its place among live calls may be new."""
         bound(known.values)
         reached = progress(known.values)
-        if reached != known.progress and known.values[WHO] is not None:
-            known.progress = reached
-            known.record = record_of(call_id, freeze(known.values))
-        elif known.is_sure:
-            return ""
-        return str(known.record.start_us) if known.record and known.kind == GOING_ON else ""
+        if reached == known.progress or known.values[WHO] is None:
+            return not known.is_sure
+        known.progress = reached
+        known.record = record_of(call_id, freeze(known.values))
+        return True
 
 
 def _join(values: list[Any], delta: Iterable[Any]) -> list[Any]:

@@ -180,12 +180,13 @@ class RedisBus:
     async def _merge(self, rows: Sequence[Row], *, looks: int = LOOKS) -> None:
         if not rows:
             return
-        published, evicted, *look = await self._merged(rows)
+        published, evicted, *untold = await self._merged(rows)
         self._count(transitions=published, evicted=evicted)
-        again = [rows[number - 1][0] for number in look]
+        again = [rows[number - 1][0] for number in untold if number > 0]
+        looked_at = set(untold)
         for number, row in enumerate(rows, 1):
-            if number not in look:
-                self._merging.taken(row)
+            if number not in looked_at:
+                self._merging.taken(row, told=-number not in looked_at)
         if again and looks:
             await self._look(again, looks=looks - 1)
 

@@ -114,8 +114,8 @@ local function tell(id, payload)
 end
 
 for index, one in ipairs(chunk) do
-  local id, wanted, kind, start, told, steps = one[1], one[2], one[3], one[4], one[5], one[6]
-  local names, values, keys, signals, members = one[7], one[8], one[9], one[10], one[11]
+  local id, wanted, kind, start, moved, told, steps = unpack(one, 1, 7)
+  local names, values, keys, signals, members = unpack(one, 8, 12)
   local key = '{CALL}' .. id
   local ask = {{'.n', '.t', '.k', '.u', '.s', 'timeout_us'}}
   for _, name in ipairs(names) do ask[#ask + 1] = name end
@@ -182,15 +182,17 @@ for index, one in ipairs(chunk) do
     end
     if changed or (tonumber(string.match(wanted, '^%d+')) or 0) > n or s > {MAX_MEMBERS * 3 // 2} then
       look[#look + 1] = index
+    else
+      look[#look + 1] = -index
     end
-    kind, start = filed or 's', ''
+    kind, moved = filed or 's', false
   end
   if all ~= mask then put('.t', all) end
   if n ~= before then put('.n', n) end
   if kind ~= filed then put('.k', kind) end
   if filed or #names + #keys > 0 then
     if #set > 0 then write(key, set) end
-    if kind ~= filed or start ~= '' then
+    if kind ~= filed or moved then
       file(key, id, kind, start)
     elseif kind ~= 'l' and #set > 0 then
       redis.call('PEXPIRE', key, kind == 'e' and {LINGER_US // 1000} or {STRAY_US // 1000})
@@ -217,11 +219,12 @@ return published .. ',' .. evicted .. (#look > 0 and ',' .. table.concat(look, '
 Join a chunk of calls. ARGV: the chunk as JSON, an epoch in case that there is none, most calls, most transitions kept.
 
 A call is a list: Call-ID; "<events>:<timeout>" as they should be after the merge, or * to tell without comparing; kind;
-start, if it is live and that may have changed; mask of the steps known as told; steps as [bit, payload]; names of
+start; whether kind or start may have changed; mask of the steps known as told; steps as [bit, payload]; names of
 facts; their values; event keys; members that decide about steps; other members. A kind is `l`ive, `e`nded or `s`tray.
 
-Gives `published,evicted[,look…]`: `look` are the numbers of calls (from 1) of which others know more that matters, or
-of which Redis knows less than the sender.
+Gives `published,evicted[,number…]`. The numbers (from 1) are of calls whose steps were not told: of which others know
+more, and that must be looked at, because this merge mattered or Redis knows less than the sender; and, as negative
+numbers, those of which others know more, and whose steps are others' to tell.
 """
 
 FACTS_OF: Final = Script(f"""
