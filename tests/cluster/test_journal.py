@@ -82,6 +82,16 @@ async def test_what_the_store_does_not_take_survives_a_restart(tmp_path: Path) -
     assert away.given == ["n1", "n2", "n3"]
 
 
+async def test_what_is_noted_at_the_stop_is_delivered_before_it(tmp_path: Path) -> None:
+    """Others should see why a node stopped while it is away."""
+    log = MemoryLog()
+    async with running(tmp_path, log) as journal:
+        journal.add(entry(1))
+
+    assert log.kept() == [entry(1)]
+    assert Journal.open(tmp_path, log).waiting == 0
+
+
 async def test_history_holds_what_the_store_does_not_know_yet(tmp_path: Path) -> None:
     """Newest last."""
     away = Refusing()

@@ -77,6 +77,8 @@ async def test_when_the_leader_stops_another_leads_and_the_log_says_why(ensemble
                 await Drains(b.election._keeper, cluster.name).drain("b", who="ann", at_us=1, reason="test")
                 await until(a.token)
                 await Drains(b.election._keeper, cluster.name).undrain("b")
+                # Stopped before that, it would leave the call to the next leader, which looks every 15 s.
+                await until(lambda: len(called.read_text().splitlines()) == 2)
             await until(b.token)
             entries = await cluster.until_logged(Kind.NODE_STOPPED, Kind.HOOK_DONE)
             assert ingest.token() == 0

@@ -22,6 +22,7 @@ log = logging.getLogger(__name__)
 GENERATION_BYTES: Final = 4 << 20
 BATCH: Final = 500
 DELIVER_S: Final = 10.0
+LAST_DELIVERY_S: Final = 1.0
 _FILE: Final = "failovers.jsonl"
 _OLD_FILE: Final = "failovers.old.jsonl"
 _DELIVERED_FILE: Final = "failovers.delivered"
@@ -135,7 +136,7 @@ class Journal:
         return sorted(found.values(), key=_order)[-limit:]
 
     async def run(self) -> None:
-        """Write and deliver, for ever. Cancelled, it writes what it has to the disk."""
+        """Write and deliver, for ever. Cancelled, it writes what it has to the disk, and tries once to deliver it."""
         try:
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(self._write_for_ever(), name="failover log to disk")
@@ -144,6 +145,7 @@ class Journal:
             last = self._numbered()
             self._append_or_say(last)
             self._written(last)
+            await self._deliver_last()
 
     async def _write_for_ever(self) -> None:
         while True:
@@ -219,10 +221,27 @@ class Journal:
                 pause_s = min(pause_s * 2, _LONGEST_PAUSE_S)
                 continue
             pause_s, refusing = _FIRST_PAUSE_S, ""
-            number = batch[-1][0]
-            while self._waiting and self._waiting[0][0] <= number:
-                self._waiting.popleft()
-            await asyncio.to_thread(self._note_delivered, number)
+            await asyncio.to_thread(self._note_delivered, self._delivered(batch))
+
+    async def _deliver_last(self) -> None:
+        """At the stop: why it stops should not have to wait for its next start. What fails is delivered then."""
+        batch = list(self._waiting)[:BATCH]
+        if not batch:
+            return
+        try:
+            async with asyncio.timeout(LAST_DELIVERY_S):
+                await self._sink.insert_entries([entry for _, entry in batch])
+        except (EverlineError, TimeoutError):
+            log.info("failover_log.left_for_the_next_start", extra={"entries": len(batch)})
+            return
+        self._note_delivered(self._delivered(batch))
+
+    def _delivered(self, batch: Sequence[tuple[int, Entry]]) -> int:
+        """Forget what the store has; the number of the last."""
+        number = batch[-1][0]
+        while self._waiting and self._waiting[0][0] <= number:
+            self._waiting.popleft()
+        return number
 
     def _note_delivered(self, number: int) -> None:
         fresh = self._directory / f"{_DELIVERED_FILE}.new"
