@@ -64,7 +64,7 @@ def command(
     changes = changes_of(out, wanted)
     if diff:
         print("".join(line for change in changes for line in diff_of(change)), end="")
-    if not (check or diff):
+    if changes and not (check or diff):
         apply(out, wanted, changes)
     if not diff:
         print("\n".join(summary_of(changes, len(wanted))))
