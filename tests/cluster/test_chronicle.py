@@ -79,6 +79,15 @@ def test_what_happened_while_nobody_led_is_written_by_the_next_leader() -> None:
     assert writer.entries[0].details == '{"before": "b"}'
 
 
+def test_a_leader_that_comes_back_with_its_token_is_not_elected_again() -> None:
+    """No hook is called twice for one leadership."""
+    writer = Writer()
+    writer.lead()
+    writer.lead()
+
+    assert writer.told() == [("leader_elected", "a"), ("leader_resumed", "a")]
+
+
 def test_a_node_writes_of_itself_whether_it_leads_or_not() -> None:
     """That it was cut off, that it leads no more."""
     writer = Writer()

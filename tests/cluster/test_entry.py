@@ -58,6 +58,8 @@ def test_what_is_no_entry_is_nothing(read: object) -> None:
         pytest.param([entry(Kind.LEADER_RESIGNED, 10, "a", detected_s=10),
                       entry(Kind.LEADER_ELECTED, 11, "b", detected_s=10.5, acted_s=12)],
                      [("leader_resigned", 0.0, 2.0, 2.0)], id="another-node-leads-after-one-left"),
+        pytest.param([entry(Kind.LEADER_LOST, 10, "a", detected_s=10), entry(Kind.LEADER_RESUMED, 11, "a", acted_s=11)],
+                     [("leader_lost", 0.0, 1.0, 1.0)], id="the-same-leader-goes-on"),
         pytest.param([entry(Kind.LEADER_ELECTED, 11, "b", detected_s=10, acted_s=12)],
                      [("leader_elected", 0.0, 2.0, 2.0)], id="a-leader-that-was-killed-told-nothing"),
         pytest.param([entry(Kind.CUT_OFF, 1, "a"), entry(Kind.CUT_OFF, 2, "b"), entry(Kind.RECONNECTED, 5, "b")],

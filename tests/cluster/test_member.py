@@ -64,6 +64,7 @@ class Cluster:
 async def test_when_the_leader_stops_another_leads_and_the_log_says_why(ensemble: Ensemble, tmp_path: Path) -> None:
     """Nobody takes a node that said good-bye for dead."""
     called = tmp_path / "called"
+    called.touch()
     program = tmp_path / "hook"
     program.write_text(f'#!/bin/sh\necho "$EVERLINE_EVENT $EVERLINE_NODE $EVERLINE_TOKEN" >> {called}\n')
     program.chmod(0o700)

@@ -50,6 +50,7 @@ class Chronicle:
         self._table = table
         self._note, self._token = note, token
         self._unwritten: deque[TableChange] = deque(maxlen=MAX_UNWRITTEN)
+        self._acted_with = 0
         self._failovers: deque[Entry] = deque(maxlen=MAX_UNWRITTEN)
         self._lost_regions: frozenset[str] = frozenset()
 
@@ -62,10 +63,14 @@ class Chronicle:
 
     def acting(self, term: Term, acted_us: int) -> None:
         """For `LeaderDuties`: this node leads and acts."""
-        self.note_own(
-            Kind.LEADER_ELECTED, term.since_us, reason=term.reason, token=term.token,
-            detected_us=term.detected_us, acted_us=acted_us, details={"before": term.before},
-        )  # fmt: skip
+        if term.token == self._acted_with:
+            self.note_own(Kind.LEADER_RESUMED, acted_us, reason=Reason.RECONNECTED, token=term.token, acted_us=acted_us)
+        else:
+            self.note_own(
+                Kind.LEADER_ELECTED, term.since_us, reason=term.reason, token=term.token,
+                detected_us=term.detected_us, acted_us=acted_us, details={"before": term.before},
+            )  # fmt: skip
+        self._acted_with = term.token
         for change in self._since(term):
             self._write(change, term.token)
         for entry in self._failovers:

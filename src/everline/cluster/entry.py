@@ -15,6 +15,8 @@ class Kind(StrEnum):
     """What an entry is about."""
 
     LEADER_ELECTED = "leader_elected"
+    LEADER_RESUMED = "leader_resumed"
+    """The same leader with the same token, after a moment in which it could not be sure."""
     LEADER_RESIGNED = "leader_resigned"
     LEADER_LOST = "leader_lost"
     NODE_SUSPECT = "node_suspect"
@@ -109,7 +111,7 @@ def parse_entry(read: Any) -> Entry | None:  # JSON of a file
 
 
 ENDS: Final = {
-    Kind.LEADER_LOST: (Kind.LEADER_ELECTED,),
+    Kind.LEADER_LOST: (Kind.LEADER_ELECTED, Kind.LEADER_RESUMED),
     Kind.LEADER_RESIGNED: (Kind.LEADER_ELECTED,),
     Kind.NODE_DEAD: (Kind.NODE_BACK, Kind.NODE_RESTARTED),
     Kind.REGION_LOST: (Kind.REGION_BACK,),
