@@ -211,6 +211,12 @@ class Keeper:
             return False
         return True
 
+    async def delete_tree(self, path: str) -> None:
+        """Remove a znode and all below it; what is not there is gone already."""
+        for name in await self.children(path):
+            await self.delete_tree(f"{path}/{name}")
+        await self.delete(path)
+
     async def take(self, seat: str, data: bytes, *, note: tuple[str, bytes]) -> bool:
         """Make an ephemeral znode and note it in another, both or neither; False if it is taken."""
         act = self._client.transaction()
