@@ -38,19 +38,19 @@ class Slice:
 
     def where(self) -> str:
         """The condition on `messages_local`; the day lets the engine leave out whole partitions."""
+        first, last = self.low // _HOURS_A_DAY, self.high // _HOURS_A_DAY
         return (
-            f"day >= toDate(toUInt16({self.low // _HOURS_A_DAY})) AND day <= toDate(toUInt16({self.high // _HOURS_A_DAY})) "
+            f"day >= toDate(toUInt16({first})) AND day <= toDate(toUInt16({last})) "
             f"AND captured_us >= {number(self.low * HOUR_US)} AND captured_us < {number((self.high + 1) * HOUR_US)} "
             f"AND received_us < {number(self.settled_us)}"
         )
 
 
-def hours_with_messages(since_hour: int) -> str:
-    """In which hours there are messages, newest first: `hour`."""
-    day = since_hour // _HOURS_A_DAY
+def days() -> str:
+    """On which days there are messages: `partition`, such as 20261123."""
     return (
-        f"SELECT DISTINCT {HOUR_OF} AS hour FROM {_MESSAGES} WHERE day >= toDate(toUInt16({day})) "
-        f"AND captured_us >= {number(since_hour * HOUR_US)} ORDER BY hour DESC"
+        "SELECT DISTINCT partition FROM system.parts "
+        f"WHERE active AND database = '{DATABASE}' AND table = 'messages_local' ORDER BY partition DESC"
     )
 
 
@@ -58,8 +58,9 @@ def message_digests(part: Slice) -> str:
     """What a server holds of each hour, whatever is there twice: `hour`, `events`, `digest`."""
     return (
         f"SELECT hour, count() AS events, groupBitXor(mix) AS digest FROM ("
-        f"SELECT DISTINCT {HOUR_OF} AS hour, call_id, captured_us, event_key, "
-        f"cityHash64(call_id, captured_us, event_key) AS mix FROM {_MESSAGES} WHERE {part.where()}"
+        # FINAL merges as it reads, by the key of a message: what is there twice counts once, and memory stays small.
+        f"SELECT {HOUR_OF} AS hour, cityHash64(call_id, captured_us, event_key) AS mix "
+        f"FROM {_MESSAGES} FINAL WHERE {part.where()}"
         f") GROUP BY hour ORDER BY hour"
     )
 
@@ -68,8 +69,8 @@ def bucket_digests(part: Slice, buckets: int) -> str:
     """The same, split by Call-ID into buckets: `bucket`, `events`, `digest`."""
     return (
         f"SELECT bucket, count() AS events, groupBitXor(mix) AS digest FROM ("
-        f"SELECT DISTINCT cityHash64(call_id) % {buckets} AS bucket, call_id, captured_us, event_key, "
-        f"cityHash64(call_id, captured_us, event_key) AS mix FROM {_MESSAGES} WHERE {part.where()}"
+        f"SELECT cityHash64(call_id) % {buckets} AS bucket, cityHash64(call_id, captured_us, event_key) AS mix "
+        f"FROM {_MESSAGES} FINAL WHERE {part.where()}"
         f") GROUP BY bucket ORDER BY bucket"
     )
 

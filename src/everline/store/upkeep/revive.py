@@ -1,0 +1,54 @@
+"""Wake tables that stay read-only after trouble with Keeper: by itself a server looks again only every ten seconds."""
+
+import asyncio
+import logging
+from collections.abc import Callable, Sequence
+from time import monotonic
+from typing import Final, NamedTuple
+
+from everline.store.errors import StoreError
+from everline.store.servers import Server
+from everline.store.upkeep import questions
+
+log = logging.getLogger(__name__)
+
+AGAIN_AFTER_S: Final = 3.0
+"""A table that was woken is left in peace for so long."""
+DEADLINE_S: Final = 5.0
+
+
+class Woken(NamedTuple):
+    """A table that was told to open its session with Keeper anew."""
+
+    server: str
+    table: str
+
+
+class Reviver:
+    """Looks at every server and wakes what sleeps; the same table not twice within `AGAIN_AFTER_S`."""
+
+    def __init__(self, servers: Sequence[Server], *, clock: Callable[[], float] = monotonic) -> None:
+        self._servers = servers
+        self._clock = clock
+        self._woken_s: dict[Woken, float] = {}
+
+    async def revive(self) -> list[Woken]:
+        """Wake every read-only table of every server that answers; gives those that took it."""
+        found = await asyncio.gather(*map(self._revive, self._servers))
+        return [one for woken in found for one in woken]
+
+    async def _revive(self, server: Server) -> list[Woken]:
+        woken: list[Woken] = []
+        try:
+            answer = await server.select(questions.replicas(), limit_s=DEADLINE_S)
+            for table, readonly in answer.rows("table", "readonly"):
+                one = Woken(server.name, table)
+                if readonly and self._clock() - self._woken_s.get(one, -AGAIN_AFTER_S) >= AGAIN_AFTER_S:
+                    self._woken_s[one] = self._clock()
+                    await server.execute(questions.restart_replica(table), limit_s=DEADLINE_S)
+                    woken.append(one)
+        except StoreError as fault:
+            log.info("store.not_revived", extra={"server": server.name, "why": str(fault)})
+        if woken:
+            log.warning("store.revived", extra={"server": server.name, "tables": [one.table for one in woken]})
+        return woken
