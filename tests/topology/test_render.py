@@ -272,3 +272,8 @@ def test_the_examples_render(request: pytest.FixtureRequest) -> None:
         macros = [(n.options_as(ClickHouseOptions).shard, n.name) for n in cluster.nodes_of(Role.CLICKHOUSE)]
         assert all(f"<shard>{shard}</shard>" in files[f"{name[:-11]}/{name}/config.xml"].text for shard, name in macros)
         assert json.dumps(list(files)), "paths are plain text"
+
+
+def test_a_hash_in_a_file_is_that_of_the_password() -> None:
+    """As `echo -n … | sha256sum` prints it."""
+    assert sha256_hex("abc") == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"

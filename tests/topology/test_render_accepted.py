@@ -1,12 +1,9 @@
-"""What was rendered is read by the programs that it is for: Redis, Sentinel, ZooKeeper, ClickHouse, systemd."""
+"""What was rendered is read by the programs that it is for: Redis, Sentinel, ZooKeeper, ClickHouse."""
 
-import itertools
+import asyncio
 import re
-import shutil
 import socket
-import subprocess
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from datetime import date
 from functools import partial
 from pathlib import Path
@@ -19,16 +16,18 @@ from redis import AuthenticationError, Redis
 from redis.backoff import NoBackoff
 from redis.exceptions import NoPermissionError
 from redis.retry import Retry
+from tests.bus.flows import ANSWERED, give, told
+from tests.calls.dialogs import flow
 from tests.topology.rendered import SECRETS, Cluster, rendered_cluster
 
-from everline.cluster_file import load_topology
-from everline.topology.model import ClickHouseOptions, KeeperOptions, RedisOptions, SentinelOptions
-from everline.topology.render import Places, Programs, render
-from everline.topology.render.files import sha256_hex
+from everline.bus.discovery import RedisPrimary
+from everline.bus.redis import RedisBus
+from everline.bus.settings import Address, RedisSettings
+from everline.bus.transition import CREATE
+from everline.topology.model import ClickHouseOptions, KeeperOptions, RedisOptions, Role, SentinelOptions
 
 ZOOKEEPER = "/usr/share/zookeeper/bin/zkServer.sh"
 """Not started by us: it tells that Debian's ZooKeeper is here."""
-EXAMPLES = Path(__file__).parent.parent.parent / "examples"
 
 
 @pytest.fixture(scope="module")
@@ -96,6 +95,28 @@ def test_whoever_gives_the_password_reads_and_writes_what_is_everlines(redis_ser
         with client.pubsub() as channels:
             channels.psubscribe("call:event:*")
             channels.subscribe("everline:heartbeat")
+
+
+@pytest.mark.peers("redis-server", "redis-sentinel")
+async def test_the_bus_of_everlines_nodes_needs_no_more_rights_than_it_is_given(redis_servers: Cluster) -> None:
+    """It finds the primary through the Sentinels, loads its scripts, merges, tells, listens, and counts its copies."""
+    sentinels = redis_servers.topology.nodes_of(Role.SENTINEL)
+    places = tuple(Address(node.address, node.options_as(SentinelOptions).port) for node in sentinels)
+    primary = RedisPrimary(RedisSettings("calls-1", places, SECRETS.redis))
+    bus = RedisBus(primary)
+    async with asyncio.TaskGroup() as tasks:
+        running = [tasks.create_task(primary.run()), tasks.create_task(bus.run())]
+        await primary.ready(15)
+        start = await bus.position()
+        await give(bus, flow(ANSWERED, call_id="rights"))
+        names = await told(bus, start, "rights")
+        await bus.wait(start, 5)
+        await bus.needs_rebuild()
+        await bus.close()
+        for task in running:
+            task.cancel()
+
+    assert names[0] == CREATE
 
 
 @pytest.mark.peers("redis-server", "redis-sentinel")
@@ -325,46 +346,3 @@ def test_parts_are_not_given_without_the_interserver_password(clickhouse: Cluste
         answer = b"".join(iter(lambda: link.recv(4096), b""))
 
     assert b" 401 " in answer.partition(b"\r\n")[0]
-
-
-@pytest.mark.peers("systemd-analyze")
-@pytest.mark.parametrize("example", ["single-site", "two-regions-and-witness"])
-def test_systemd_accepts_each_unit_and_finds_little_exposed(example: str, tmp_path: Path) -> None:
-    """`verify` finds no fault; `security` rates below 2 of 10 (Debian's own unit of ClickHouse: 9.2)."""
-    units = written_units(example, tmp_path)
-
-    verified = subprocess.run(
-        ["systemd-analyze", "verify", *map(str, units)], capture_output=True, text=True, check=False
-    )
-    assert (verified.returncode, verified.stderr) == (0, "")
-    rated = ["systemd-analyze", "security", "--offline=yes", "--threshold=20", "--no-pager", *map(str, units)]
-    said = subprocess.run(rated, capture_output=True, text=True, check=False)
-    assert said.returncode == 0, [line for line in said.stdout.splitlines() if "→" in line]
-
-
-def written_units(example: str, directory: Path) -> list[Path]:
-    """The units of one host of each kind of a shipped example; programs that are not here are stood for by another."""
-    program = shutil.which("true") or "/bin/true"
-    places = Places(programs=replace(Programs(), everline=program, clickhouse_keeper=program))
-    files = render(load_topology(EXAMPLES / f"{example}.yaml"), SECRETS, places)
-    units = {Path(path).name: file.text for path, file in files.items() if path.endswith(".service")}
-    for name, text in units.items():
-        (directory / name).write_text(text, encoding="utf-8")
-    return [directory / name for name in units]
-
-
-def test_a_hash_in_a_file_is_that_of_the_password() -> None:
-    """As `echo -n … | sha256sum` prints it."""
-    assert sha256_hex("abc") == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
-
-
-def test_the_names_of_rendered_files_are_those_that_programs_are_started_with(cluster: Cluster) -> None:
-    """No command and no copy names a file that was not rendered."""
-    from everline.topology.render import launch_of  # noqa: PLC0415
-
-    for node in cluster.topology.nodes:
-        launch = launch_of(node, cluster.places)
-        named = itertools.chain(launch.command, (copy.source for copy in launch.copies))
-        config = [word.rpartition("=")[2] for word in named if cluster.places.config_root in word]
-        assert config
-        assert all(Path(one.partition(":")[0]).exists() for one in config), node.name
