@@ -53,7 +53,11 @@ class Elector:
 
     def told(self, change: Change) -> None:
         """The election has news."""
-        say(leads=change.is_leader, reason=change.reason, token=change.term.token, why=change.term.reason)
+        unsure_us = change.detected_us - change.at_us
+        say(
+            leads=change.is_leader, reason=change.reason, token=change.term.token, why=change.term.reason,
+            unsure_us=unsure_us,
+        )  # fmt: skip
 
     def acting(self, term: Term, _at_us: int) -> None:
         """The duties begin."""

@@ -72,6 +72,8 @@ def test_a_leader_stopped_past_its_session_does_nothing_when_it_goes_on(field: F
 
     print(f"leader stopped: next act after {(act.boot_us - stopped_us) / 1e6:.2f} s")
     assert lost["token"] == token
+    # For the log it led until it was stopped, not until it noticed.
+    assert abs(lost["boot_us"] - lost["unsure_us"] - stopped_us) < SESSION_US / 2
     assert {one.node for one in field.acts()[seen:]} == {act.node}
     assert act.boot_us - stopped_us < 3_000_000
 

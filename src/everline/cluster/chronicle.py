@@ -59,7 +59,7 @@ class Chronicle:
         if change.is_leader:
             return
         kind = Kind.LEADER_RESIGNED if change.reason in RESIGNATIONS else Kind.LEADER_LOST
-        self.note_own(kind, change.at_us, reason=change.reason, token=change.term.token, detected_us=change.at_us)
+        self.note_own(kind, change.at_us, reason=change.reason, token=change.term.token, detected_us=change.detected_us)
 
     def acting(self, term: Term, acted_us: int) -> None:
         """For `LeaderDuties`: this node leads and acts."""

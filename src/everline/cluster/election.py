@@ -68,7 +68,8 @@ class Change:
     Args:
         term: The leadership that began or ended.
         is_leader: Which of the two.
-        detected_us: When the cause was seen here, epoch microseconds; 0 if unknown.
+        at_us: When it happened, epoch microseconds; of a loss, the last moment in which this node could be sure.
+        detected_us: When the cause was seen here.
     """
 
     term: Term
@@ -121,11 +122,9 @@ class Election:
         self._margin_s = keeper.session_s / 4
         self._poked = asyncio.Event()
         self._news = asyncio.Event()
-        self.version = 0
-        """Counts the beginnings and ends of this node's leadership."""
+        self.version = 0  # Counts the beginnings and ends of this node's leadership.
         self.state = State.LOST
-        self.leader: Term | None = None
-        """Who leads, as last seen."""
+        self.leader: Term | None = None  # As last seen.
         self._term: Term | None = None
         self._ended: Term | None = None
         self._confirmed_s = float("-inf")
@@ -319,7 +318,10 @@ class Election:
         self._term, self._ended = None, term
         self.state = State.FOLLOWER if self._keeper.link is Link.CONNECTED else State.LOST
         log.warning("election.leads_no_more", extra={"node": term.node, "czxid": term.token, "reason": str(reason)})
-        self._tell(Change(term, False, reason, time_ns() // 1000, 0))  # noqa: FBT003 - a field
+        now_us = time_ns() // 1000
+        # A process that was stopped notices late: it led until its last confirmed contact, not until now.
+        unsure_us = 0 if self._is_leaving else int((self._clock() - self._confirmed_s) * 1e6)
+        self._tell(Change(term, False, reason, now_us - unsure_us, now_us))  # noqa: FBT003 - a field
 
     def _tell(self, change: Change) -> None:
         self._told(change)
