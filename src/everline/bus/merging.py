@@ -13,7 +13,7 @@ from everline.bus.steps import KEYS, MAX_MEMBERS, PROGRESS_SETS, TIMEOUT, WHO, b
 from everline.bus.transition import ANSWER, CREATE, HANGUP, RINGING, Transition
 from everline.bus.transition_json import encode_transition
 from everline.calls.event import EventBatch
-from everline.calls.facts import NOTHING, Law, absorb, freeze, index_of, is_call_event
+from everline.calls.facts import NOTHING, Facts, Law, absorb, index_of, is_call_event
 from everline.calls.record import CallRecord, State, record_of
 
 BITS: Final = {CREATE: 1, RINGING: 2, ANSWER: 4, HANGUP: 8}
@@ -34,11 +34,13 @@ class Known:
     Attributes:
         told: Mask of the steps that were told, by whomever.
         is_sure: Whether Redis has all of these values; if not, all are sent again.
+        is_counted: Whether the number of its events says which they are.
     """
 
     values: list[Any] = field(default_factory=lambda: list(NOTHING))
     told: int = 0
     is_sure: bool = False
+    is_counted: bool = True
     progress: tuple[Any, ...] = ()
     record: CallRecord | None = None
 
@@ -73,8 +75,8 @@ class Merging:
         """
         What to send of a call to which a delta is added; until `taken`, it all counts as not sent.
 
-        A call with more members than are kept can't be compared by their number: once Redis was `looked` at, it is
-        taken as known.
+        A call with more members than are kept, or whose events the store only counted, can't be compared by their
+        number: once Redis was `looked` at, it is taken as known.
         """
         known = self._known(call_id)
         fresh = _join(known.values, delta)
@@ -100,18 +102,23 @@ class Merging:
         values = decode_facts(fields)
         known.told |= int(fields.get(".t", 0))
         _join(known.values, values)
+        known.is_counted = int(fields.get(".n", 0)) < MAX_MEMBERS
         same = len(values[KEYS] or ()) >= len(known.values[KEYS] or ()) and values[TIMEOUT] == known.values[TIMEOUT]
-        known.is_sure = bool(fields) and same
+        known.is_sure = bool(fields) and (same or not known.is_counted)
         return _surplus(values)
 
-    def told_silently(self, call_id: str, delta: Iterable[Any]) -> None:
-        """Take the steps of a call as told long ago."""
+    def restored(self, call_id: str, facts: Facts, *, silently: bool) -> Row:
+        """What to send of a call as the store knows it; `silently`, all of its steps were told long ago."""
         known = self._known(call_id)
-        _join(known.values, delta)
+        if isinstance(facts[KEYS], int):
+            known.is_counted = False
+            facts = (*facts[:KEYS], None, *facts[KEYS + 1 :])
+        _join(known.values, facts)
         known.is_sure = False
         self._come_further(call_id, known)
-        if known.record:
+        if silently and known.record:
             known.told |= sum(BITS[name] for name, _ in steps(known.record))
+        return self.row(call_id, looked=True)
 
     def _known(self, call_id: str) -> Known:
         known = self._calls.get(call_id)
@@ -130,7 +137,7 @@ class Merging:
         if reached == known.progress or known.values[WHO] is None:
             return not known.is_sure
         known.progress = reached
-        known.record = record_of(call_id, freeze(known.values))
+        known.record = record_of(call_id, tuple(known.values))  # Sets do as well: it keeps none.
         return True
 
 
@@ -154,7 +161,7 @@ def _join(values: list[Any], delta: Iterable[Any]) -> list[Any]:
 def _expected(known: Known, *, looked: bool) -> str:
     """What Redis has of the call, if it has exactly what is known here."""
     count = len(known.values[KEYS] or ())
-    if count >= MAX_MEMBERS:
+    if count >= MAX_MEMBERS or not known.is_counted:
         return "*" if looked else ""
     timeout_us = known.values[TIMEOUT]
     return f"{count}:{'' if timeout_us is None else timeout_us}"

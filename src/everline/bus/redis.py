@@ -35,7 +35,7 @@ T = TypeVar("T")
 
 CHUNK: Final = 100
 """Calls in one script: some milliseconds, in which Redis answers nobody else."""
-LOOKS: Final = 3
+LOOKS: Final = 5
 """How often a call is looked at while others change it too; then whoever came last tells, or the next sweep."""
 UNTOLD_S: Final = 2.0
 """A call whose steps nobody has told for so long: who was to tell them is gone."""
@@ -60,6 +60,7 @@ class RedisBus:
         self._merging = Merging(max_calls)
         self._tail = StreamTail(primary, keep=max_transitions)
         self._counts = LiveCounts()
+        self._merges = asyncio.Lock()
 
     @property
     def counts(self) -> LiveCounts:
@@ -79,9 +80,22 @@ class RedisBus:
         Raises:
             BusError: Redis did not take all of it; give it again.
         """
-        deltas = list(deltas_of(batch).items())
-        for start in range(0, len(deltas), CHUNK):
-            await self._merge([self._merging.row(*one) for one in deltas[start : start + CHUNK]])
+        async with self._merges:
+            deltas = list(deltas_of(batch).items())
+            sending: asyncio.Task[None] | None = None
+            try:
+                for start in range(0, len(deltas), CHUNK):
+                    rows = [self._merging.row(*one) for one in deltas[start : start + CHUNK]]
+                    if sending:
+                        await sending
+                    sending = asyncio.create_task(self._merge(rows))
+                    await asyncio.sleep(0)  # It is on its way to Redis, which works while the next is made here.
+                if sending:
+                    await sending
+            finally:
+                if sending and not sending.done():
+                    sending.cancel()
+                    await asyncio.wait([sending])
 
     async def live(self, limit: int = 1000) -> list[CallRecord]:
         """Calls in progress, newest first, at most `limit`."""
@@ -126,7 +140,8 @@ class RedisBus:
         said = await self._primary.command("ZRANGEBYSCORE", UNTOLD, "-inf", before_ms, "LIMIT", 0, CHUNK)
         call_ids = [one.decode("utf-8", "surrogatepass") for one in said]
         if call_ids:
-            await self._look(call_ids)
+            async with self._merges:
+                await self._look(call_ids)
         return len(call_ids)
 
     async def needs_rebuild(self) -> bool:
@@ -146,23 +161,18 @@ class RedisBus:
         joined to what is there, and a step that was lost with the old primary is told once more, under its old id.
 
         Args:
-            open_calls: Call-ID and facts, with the event keys themselves.
+            open_calls: Call-ID and facts; where the store only counted the events, live state will not know how many.
 
         Raises:
             BusError: Redis can't be asked, or was replaced meanwhile: begin again.
         """
         marker, rebuilt = await self._marker(), await self._rebuilt()
         is_new = marker.split(" ")[0] != rebuilt.split(" ")[0]
-        count, rows = 0, []
-        async for call_id, facts in open_calls:
-            if is_new:
-                self._merging.told_silently(call_id, facts)
-            rows.append(self._merging.row(call_id, facts))
-            count += 1
-            if len(rows) == CHUNK:
-                await self._merge(rows)
-                rows = []
-        await self._merge(rows)
+        count = 0
+        async for chunk in _chunks(open_calls):
+            async with self._merges:
+                await self._merge([self._merging.restored(*one, silently=is_new) for one in chunk])
+            count += len(chunk)
         if await self._marker() != marker:
             raise BusError("Redis was replaced while live state was rebuilt: it is rebuilt again")
         await self._primary.command("SET", REBUILT, marker)
@@ -252,3 +262,15 @@ class RedisBus:
 
     async def _ask(self, question: Callable[[Redis], Awaitable[T]]) -> T:
         return await self._primary.ask(question)
+
+
+async def _chunks(open_calls: AsyncIterator[tuple[str, Facts]]) -> AsyncIterator[list[tuple[str, Facts]]]:
+    """The same, some at a time."""
+    chunk = []
+    async for one in open_calls:
+        chunk.append(one)
+        if len(chunk) == CHUNK:
+            yield chunk
+            chunk = []
+    if chunk:
+        yield chunk

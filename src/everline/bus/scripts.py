@@ -163,6 +163,7 @@ for index, one in ipairs(chunk) do
     for _, name in ipairs(members) do put(name, '') end
   end
 
+  if wanted == '*' then n = math.max(n, {MAX_MEMBERS}) end
   local all = bit.bor(mask, told)
   if wanted == '*' or n .. ':' .. (timeout or '') == wanted then
     for _, step in ipairs(steps) do
@@ -180,7 +181,7 @@ for index, one in ipairs(chunk) do
       put('.u', '1')
       redis.call('ZADD', '{UNTOLD}', now, id)
     end
-    if changed or (tonumber(string.match(wanted, '^%d+')) or 0) > n or s > {MAX_MEMBERS * 3 // 2} then
+    if changed or untold or (tonumber(string.match(wanted, '^%d+')) or 0) > n or s > {MAX_MEMBERS * 3 // 2} then
       look[#look + 1] = index
     else
       look[#look + 1] = -index
@@ -218,13 +219,14 @@ return published .. ',' .. evicted .. (#look > 0 and ',' .. table.concat(look, '
 """
 Join a chunk of calls. ARGV: the chunk as JSON, an epoch in case that there is none, most calls, most transitions kept.
 
-A call is a list: Call-ID; "<events>:<timeout>" as they should be after the merge, or * to tell without comparing; kind;
-start; whether kind or start may have changed; mask of the steps known as told; steps as [bit, payload]; names of
-facts; their values; event keys; members that decide about steps; other members. A kind is `l`ive, `e`nded or `s`tray.
+A call is a list: Call-ID; "<events>:<timeout>" as they should be after the merge, or * to tell without comparing, from
+now on; kind; start; whether kind or start may have changed; mask of the steps known as told; steps as [bit, payload];
+names of facts; their values; event keys; members that decide about steps; other members. A kind is `l`ive, `e`nded
+or `s`tray.
 
 Gives `published,evicted[,number…]`. The numbers (from 1) are of calls whose steps were not told: of which others know
-more, and that must be looked at, because this merge mattered or Redis knows less than the sender; and, as negative
-numbers, those of which others know more, and whose steps are others' to tell.
+more, and that must be looked at, because this merge mattered, nobody has told yet what an earlier one brought, or Redis
+knows less than the sender; and, as negative numbers, those whose steps others have told who know more.
 """
 
 FACTS_OF: Final = Script(f"""

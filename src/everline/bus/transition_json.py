@@ -8,6 +8,7 @@ from everline.bus.transition import Transition
 from everline.calls.record import CallRecord, Outcome, State
 
 _NAMES: Final = tuple(one.name for one in fields(CallRecord))
+_ENCODE: Final = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False, check_circular=False).encode
 _SEQUENCES: Final = frozenset({"codecs", "agents"})
 
 
@@ -15,7 +16,7 @@ def encode_transition(transition: Transition) -> str:
     """The message, and the call's record as `call`."""
     message = transition.message()
     message["call"] = {name: getattr(transition.record, name) for name in _NAMES}
-    return json.dumps(message, separators=(",", ":"), ensure_ascii=False)
+    return _ENCODE(message)
 
 
 def decode_transition(stream_id: str, text: bytes | str) -> Transition:
