@@ -11,7 +11,7 @@ from tests.ingest.making import Ingest, datagram, datagrams
 
 from everline.bus.memory import MemoryBus
 from everline.ingest.ledger import Drop
-from everline.metrics import IngestMeasured, Measured, metrics_text
+from everline.metrics import IngestMeasured, Measured, NodeCollector, metrics_text
 
 DOCS = Path(__file__).parents[1] / "docs" / "metrics.md"
 _ROW = re.compile(r"^\| `([a-z_]+)` \| (counter|gauge) \| (.+) \|$", re.MULTILINE)
@@ -20,17 +20,19 @@ _ROW = re.compile(r"^\| `([a-z_]+)` \| (counter|gauge) \| (.+) \|$", re.MULTILIN
 def text_of(ingest: Ingest) -> str:
     """The metrics of a node with this ingest."""
     return metrics_text(
-        Measured(
-            node="n1",
-            ingest=IngestMeasured(
-                ledger=ingest.ledger,
-                intake=ingest.intake,
-                pipeline=ingest.pipeline,
-                connections=lambda: 2,
-                refused=lambda: 1,
-                receive_buffer_bytes=4096,
-            ),
-            bus=MemoryBus(),
+        NodeCollector(
+            Measured(
+                node="n1",
+                ingest=IngestMeasured(
+                    ledger=ingest.ledger,
+                    intake=ingest.intake,
+                    pipeline=ingest.pipeline,
+                    connections=lambda: 2,
+                    refused=lambda: 1,
+                    receive_buffer_bytes=4096,
+                ),
+                bus=MemoryBus(),
+            )
         )
     )()
 

@@ -28,10 +28,10 @@ class IngestMeasured:
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """The parts of a node that have something to count."""
+    """The parts of a node that have something to count. `ingest` is None where no packets are taken in."""
 
     node: str
-    ingest: IngestMeasured
+    ingest: IngestMeasured | None
     bus: LiveBus
 
 
@@ -43,47 +43,16 @@ class NodeCollector(Collector):
 
     def collect(self) -> Iterator[Metric]:
         """The metrics as they are now."""
-        yield from self._ledger()
-        yield from self._queues()
+        if self._measured.ingest:
+            yield from _ledger(self._measured.ingest.ledger)
+            yield from _queues(self._measured.ingest)
         yield from self._live()
-
-    def _ledger(self) -> Iterator[Metric]:
-        ledger = self._measured.ingest.ledger
-        yield _counter("everline_ingest_received", "Messages read from sockets.", ledger.received)
-        yield _counter("everline_ingest_stored", "Messages that the store acknowledged.", ledger.stored)
-        yield _by_reason("everline_ingest_rejected", "Messages that gave no event.", dict(ledger.rejected))
-        dropped = dict.fromkeys(map(str, Drop), 0) | dict(ledger.dropped)
-        yield _by_reason("everline_ingest_dropped", "Messages given up after they were received.", dropped)
-        yield GaugeMetricFamily("everline_ingest_pending", "Messages on their way to the store.", ledger.pending)
-        yield _counter("everline_ingest_clamped", "Events stored with their receive time.", ledger.clamped)
-        yield _counter("everline_ingest_kernel_drops", "Datagrams dropped by the kernel.", ledger.kernel_drops)
-        lost = dict(ledger.stream_lost_bytes)
-        yield _by_reason("everline_ingest_stream_lost_bytes", "Bytes of streams that gave no message.", lost)
-
-    def _queues(self) -> Iterator[Metric]:
-        measured = self._measured.ingest
-        waiting = GaugeMetricFamily("everline_queue_events", "Events that wait, by queue.", labels=["queue"])
-        waiting.add_metric(["intake"], len(measured.intake))
-        waiting.add_metric(["store"], measured.pipeline.store_lane.waiting)
-        waiting.add_metric(["bus"], measured.pipeline.bus_lane.waiting)
-        yield waiting
-        refusing = GaugeMetricFamily("everline_sink_refusing", "1 while a sink refuses batches.", labels=["sink"])
-        refusing.add_metric(["store"], bool(measured.pipeline.store_lane.refusing))
-        refusing.add_metric(["bus"], bool(measured.pipeline.bus_lane.refusing))
-        yield refusing
-        size = measured.receive_buffer_bytes
-        yield GaugeMetricFamily("everline_udp_receive_buffer_bytes", "Receive buffer that the kernel granted.", size)
-        connections = measured.connections()
-        yield GaugeMetricFamily("everline_stream_connections", "Agents connected over TCP or TLS.", connections)
-        yield _counter("everline_stream_refused", "Connections refused: there were too many.", measured.refused())
 
     def _live(self) -> Iterator[Metric]:
         live = self._measured.bus.counts
         yield GaugeMetricFamily("everline_calls_in_progress", "Calls in progress.", live.in_progress)
-        yield _counter("everline_transitions", "Transitions of calls that were published.", live.transitions)
-        yield _counter("everline_live_evicted", "Calls that live state forgot for lack of room.", live.evicted)
-        lost = self._measured.ingest.ledger.bus_dropped
-        yield _counter("everline_live_missed", "Events that live state missed; the store has them.", lost)
+        yield counter("everline_transitions", "Transitions of calls that were published.", live.transitions)
+        yield counter("everline_live_evicted", "Calls that live state forgot for lack of room.", live.evicted)
         info = GaugeMetricFamily(
             "everline_node_info", "1, with the node's name and version.", labels=["node", "version"]
         )
@@ -91,20 +60,54 @@ class NodeCollector(Collector):
         yield info
 
 
-def metrics_text(measured: Measured) -> Callable[[], str]:
-    """A function that gives the metrics of a node and of its process as Prometheus text."""
+def _ledger(ledger: Ledger) -> Iterator[Metric]:
+    yield counter("everline_ingest_received", "Messages read from sockets.", ledger.received)
+    yield counter("everline_ingest_stored", "Messages that the store acknowledged.", ledger.stored)
+    yield by_reason("everline_ingest_rejected", "Messages that gave no event.", dict(ledger.rejected))
+    dropped = dict.fromkeys(map(str, Drop), 0) | dict(ledger.dropped)
+    yield by_reason("everline_ingest_dropped", "Messages given up after they were received.", dropped)
+    yield GaugeMetricFamily("everline_ingest_pending", "Messages on their way to the store.", ledger.pending)
+    yield counter("everline_ingest_clamped", "Events stored with their receive time.", ledger.clamped)
+    yield counter("everline_ingest_kernel_drops", "Datagrams dropped by the kernel.", ledger.kernel_drops)
+    lost = dict(ledger.stream_lost_bytes)
+    yield by_reason("everline_ingest_stream_lost_bytes", "Bytes of streams that gave no message.", lost)
+    yield counter("everline_live_missed", "Events that live state missed; the store has them.", ledger.bus_dropped)
+
+
+def _queues(measured: IngestMeasured) -> Iterator[Metric]:
+    waiting = GaugeMetricFamily("everline_queue_events", "Events that wait, by queue.", labels=["queue"])
+    waiting.add_metric(["intake"], len(measured.intake))
+    waiting.add_metric(["store"], measured.pipeline.store_lane.waiting)
+    waiting.add_metric(["bus"], measured.pipeline.bus_lane.waiting)
+    yield waiting
+    refusing = GaugeMetricFamily("everline_sink_refusing", "1 while a sink refuses batches.", labels=["sink"])
+    refusing.add_metric(["store"], bool(measured.pipeline.store_lane.refusing))
+    refusing.add_metric(["bus"], bool(measured.pipeline.bus_lane.refusing))
+    yield refusing
+    size = measured.receive_buffer_bytes
+    yield GaugeMetricFamily("everline_udp_receive_buffer_bytes", "Receive buffer that the kernel granted.", size)
+    connections = measured.connections()
+    yield GaugeMetricFamily("everline_stream_connections", "Agents connected over TCP or TLS.", connections)
+    yield counter("everline_stream_refused", "Connections refused: there were too many.", measured.refused())
+
+
+def metrics_text(*collectors: Collector) -> Callable[[], str]:
+    """A function that gives what these collect, and the metrics of the process, as Prometheus text."""
     registry = CollectorRegistry()
     ProcessCollector(registry=registry)
     PlatformCollector(registry=registry)
-    registry.register(NodeCollector(measured))
+    for collector in collectors:
+        registry.register(collector)
     return lambda: generate_latest(registry).decode()
 
 
-def _counter(name: str, text: str, value: int) -> Metric:
+def counter(name: str, text: str, value: int) -> Metric:
+    """A counter without labels; its name without `_total`."""
     return CounterMetricFamily(name, text, value=value)
 
 
-def _by_reason(name: str, text: str, values: dict[str, int]) -> Metric:
+def by_reason(name: str, text: str, values: dict[str, int]) -> Metric:
+    """A counter for each reason."""
     family = CounterMetricFamily(name, text, labels=["reason"])
     for reason, value in sorted(values.items()):
         family.add_metric([reason], value)

@@ -10,6 +10,7 @@ import typer
 
 from everline import __version__
 from everline.cli import bench, calls, config, render, replay, topology, up
+from everline.cli import run as run_node
 from everline.errors import EverlineError
 
 app = typer.Typer(
@@ -20,6 +21,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 up.register(app)
+run_node.register(app)
 render.register(app)
 replay.register(app)
 calls.register(app)

@@ -19,7 +19,7 @@ from everline.datadir import SESSION_KEY_FILE, TOKEN_FILE, DataDir
 from everline.demo.play import play_sample
 from everline.duties import repeat_duties
 from everline.ingest.tls import server_context
-from everline.metrics import Measured, metrics_text
+from everline.metrics import Measured, NodeCollector, metrics_text
 from everline.node.front import Front
 from everline.node.http import HttpServer, http_socket
 from everline.store.embedded import EmbeddedStore
@@ -146,10 +146,11 @@ class Node:
             log.info("node.stopped", extra=asdict(self.front.packet_ledger()))
 
     def _services(self) -> Services:
+        measured = Measured(node=self._config.name, ingest=self.front.measured(), bus=self._bus)
         return Services(
             store=self._store,
             bus=self._bus,
-            metrics=metrics_text(Measured(node=self._config.name, ingest=self.front.measured(), bus=self._bus)),
+            metrics=metrics_text(NodeCollector(measured)),
             ledger=self.front.packet_ledger,
             readiness=self._unready,
             node=self._config.name,
