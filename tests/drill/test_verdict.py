@@ -15,6 +15,7 @@ from everline.drill.recovery import Moment, Recovery, most_lost, stored_again, u
 from everline.drill.report import DrillResult, table_of
 from everline.drill.verdict import Verdict, compare, verdict_when_equal
 from everline.errors import EverlineError
+from everline.store.answer import Answer
 from everline.store.embedded import EmbeddedStore
 from everline.store.errors import StoreError
 
@@ -23,7 +24,7 @@ WITHIN_S = 20.0
 
 async def held_of(store: EmbeddedStore, ledger: SendLedger) -> Held:
     """What a store holds of a run."""
-    return await read_held(store._ask, ledger.run, since_us=ledger.sent[0].sent_us)
+    return await read_held(store.ask, ledger.run, since_us=ledger.sent[0].sent_us)
 
 
 async def test_a_run_that_is_stored_whole_is_clean(store: EmbeddedStore) -> None:
@@ -31,7 +32,7 @@ async def test_a_run_that_is_stored_whole_is_clean(store: EmbeddedStore) -> None
     ledger = sent_run("clean")
     await keep(store, ledger.sent[::-1])
     await keep(store, ledger.sent[100:200])
-    verdict = await verdict_when_equal(store._ask, ledger, within_s=WITHIN_S)
+    verdict = await verdict_when_equal(store.ask, ledger, within_s=WITHIN_S)
 
     assert verdict.is_clean
     assert verdict.sent == verdict.stored == len(ledger.sent)
@@ -131,14 +132,14 @@ async def test_waiting_ends_when_the_last_event_is_stored(store: EmbeddedStore) 
     await keep(store, ledger.sent[:-1])
     answers = 0
 
-    async def ask(sql: str) -> object:
+    async def ask(sql: str) -> Answer:
         nonlocal answers
         answers += 1
         if answers == 1:
             raise StoreError("away")
         if answers == 3:
             await keep(store, ledger.sent[-1:])
-        return await store._ask(sql)
+        return await store.ask(sql)
 
     verdict = await verdict_when_equal(ask, ledger, within_s=WITHIN_S)
 
@@ -152,10 +153,10 @@ async def test_waiting_ends_at_the_deadline_with_what_was_found(store: EmbeddedS
     ledger = sent_run("never")
     await keep(store, ledger.sent[:-1])
 
-    async def away(_: str) -> object:
+    async def away(_: str) -> Answer:
         raise StoreError("away")
 
-    verdict = await verdict_when_equal(store._ask, ledger, within_s=0)
+    verdict = await verdict_when_equal(store.ask, ledger, within_s=0)
     assert verdict.lost == (ledger.sent[-1],)
     assert verdict.converged_after_s is None
     with pytest.raises(StoreError, match="away"):
@@ -166,7 +167,7 @@ async def test_a_loss_that_the_formula_allows_is_accepted_once_it_grows_no_small
     """Two readings must agree."""
     ledger = sent_run("allowed")
     await keep(store, ledger.sent[:-3])
-    verdict = await verdict_when_equal(store._ask, ledger, within_s=WITHIN_S, most_lost=5)
+    verdict = await verdict_when_equal(store.ask, ledger, within_s=WITHIN_S, most_lost=5)
 
     assert len(verdict.lost) == 3
     assert verdict.converged_after_s is not None
@@ -178,9 +179,9 @@ async def test_while_events_still_come_the_loss_is_not_settled(store: EmbeddedSt
     await keep(store, ledger.sent[:-3])
     readings = 0
 
-    async def ask(sql: str) -> object:
+    async def ask(sql: str) -> Answer:
         nonlocal readings
-        found = await store._ask(sql)
+        found = await store.ask(sql)
         readings += 1
         if readings == 1:
             await keep(store, ledger.sent[-3:])
@@ -197,7 +198,7 @@ async def test_what_is_not_equal_does_not_converge(store: EmbeddedStore) -> None
     await keep(store, ledger.sent)
     [event] = events_of(ledger.sent[:1])
     await store.insert(EventBatch.of([event._replace(captured_us=event.captured_us + 1)]))
-    verdict = await verdict_when_equal(store._ask, ledger, within_s=0.1)
+    verdict = await verdict_when_equal(store.ask, ledger, within_s=0.1)
 
     assert verdict.converged_after_s is None
     assert not verdict.is_equal
@@ -222,14 +223,14 @@ async def test_recovery_is_the_first_event_that_was_sent_after_the_fault(store: 
         looks += 1
         if looks == 2:
             await keep(store, ledger.sent[300:])
-        return await stored_again(store._ask, "again", fault, nodes=frozenset({"drill"}))()
+        return await stored_again(store.ask, "again", fault, nodes=frozenset({"drill"}))()
 
     recovery = await until_recovered("first event", probe, since=fault, within_s=WITHIN_S)
 
     assert looks == 2
     assert 0 < recovery.rto_s < WITHIN_S
-    assert not await stored_again(store._ask, "again", fault, nodes=frozenset({"n7"}))()
-    assert not await stored_again(store._ask, "nothing was sent", fault)()
+    assert not await stored_again(store.ask, "again", fault, nodes=frozenset({"n7"}))()
+    assert not await stored_again(store.ask, "nothing was sent", fault)()
 
 
 async def test_what_does_not_come_back_in_time_is_an_error() -> None:

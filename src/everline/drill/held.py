@@ -40,14 +40,13 @@ class Held:
 
 async def read_times(ask: Ask, run: str) -> dict[Key, frozenset[int]]:
     """Every captured event of a run that is stored, each with its capture times."""
-    rows = await ask(
+    answer = await ask(
         f"SELECT DISTINCT call_id, event_key, captured_us FROM {MESSAGES} "  # noqa: S608 - `literals` makes the values
         f"WHERE {_of(run)} AND protocol != {SYNTHETIC}"
     )
     found: defaultdict[Key, set[int]] = defaultdict(set)
-    columns = (rows.column(name).to_pylist() for name in ("call_id", "event_key", "captured_us"))
-    for call_id, event_key, captured_us in zip(*columns, strict=True):
-        found[call_id.decode(), event_key].add(captured_us)
+    for call_id, event_key, captured_us in answer.rows("call_id", "event_key", "captured_us"):
+        found[call_id, event_key].add(captured_us)
     return {key: frozenset(times) for key, times in found.items()}
 
 
@@ -69,12 +68,11 @@ async def read_held(ask: Ask, run: str, *, since_us: int) -> Held:
 
 async def stored_since(ask: Ask, run: str, moment_us: int, *, table: str = MESSAGES) -> dict[str, int]:
     """How many events captured after a moment are stored, by the ingest node that took them."""
-    rows = await ask(
+    answer = await ask(
         f"SELECT node, count() AS events FROM {table} "  # noqa: S608 - as above
         f"WHERE {_of(run)} AND captured_us > {number(moment_us)} AND protocol != {SYNTHETIC} GROUP BY node"
     )
-    nodes = (value.decode() for value in rows.column("node").to_pylist())
-    return dict(zip(nodes, rows.column("events").to_pylist(), strict=True))
+    return dict(answer.rows("node", "events"))
 
 
 def _of(run: str) -> str:
