@@ -139,3 +139,13 @@ def replicas() -> str:
 def restart_replica(table: str) -> str:
     """Make a table leave the read-only state now: by itself it looks only every ten seconds."""
     return f"SYSTEM RESTART REPLICA {DATABASE}.{table}"
+
+
+def attach(table: str) -> str:
+    """Bring back a table whose definition is on the server's disk."""
+    return f"ATTACH TABLE {DATABASE}.{table}"
+
+
+def keeper_answers() -> str:
+    """Answers if the server has a session with Keeper, else it is an error."""
+    return "SELECT count() AS found FROM system.zookeeper WHERE path = '/'"

@@ -11,9 +11,9 @@ import logging
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Final
 
-from everline.store.cluster_schema import CLUSTER_TABLES, EVERYWHERE, LOCAL, cluster_statements, replica_path
+from everline.store.cluster_schema import CLUSTER_TABLES, EVERYWHERE, REPLICATED, cluster_statements, replica_path
 from everline.store.errors import StoreError
-from everline.store.schema import DATABASE, TABLES
+from everline.store.schema import DATABASE
 from everline.store.servers import Server
 from everline.store.upkeep import questions
 
@@ -21,7 +21,6 @@ log = logging.getLogger(__name__)
 
 LOOK_S: Final = 5.0
 AGAIN_S: Final = 0.2
-REPLICATED: Final = frozenset({*(f"{name}{LOCAL}" for name in TABLES), *EVERYWHERE})
 
 
 class RejoinError(StoreError):

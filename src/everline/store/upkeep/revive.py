@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from time import monotonic
 from typing import Final, NamedTuple
 
+from everline.store.cluster_schema import REPLICATED
 from everline.store.errors import StoreError
 from everline.store.servers import Server
 from everline.store.upkeep import questions
@@ -40,15 +41,28 @@ class Reviver:
     async def _revive(self, server: Server) -> list[Woken]:
         woken: list[Woken] = []
         try:
-            answer = await server.select(questions.replicas(), limit_s=DEADLINE_S)
-            for table, readonly in answer.rows("table", "readonly"):
-                one = Woken(server.name, table)
-                if readonly and self._clock() - self._woken_s.get(one, -AGAIN_AFTER_S) >= AGAIN_AFTER_S:
-                    self._woken_s[one] = self._clock()
-                    await server.execute(questions.restart_replica(table), limit_s=DEADLINE_S)
-                    woken.append(one)
+            found = dict((await server.select(questions.replicas(), limit_s=DEADLINE_S)).rows("table", "readonly"))
+            asleep = [Woken(server.name, table) for table, readonly in found.items() if readonly]
+            due = [one for one in asleep if self._is_due(one)]
+            if due:
+                # Without its own session the server would lose a table that it is told to restart.
+                await server.select(questions.keeper_answers(), limit_s=DEADLINE_S)
+            for one in due:
+                self._woken_s[one] = self._clock()
+                await server.execute(questions.restart_replica(one.table), limit_s=DEADLINE_S)
+                woken.append(one)
+            await self._attach(server, REPLICATED - found.keys() if found else frozenset())
         except StoreError as fault:
             log.info("store.not_revived", extra={"server": server.name, "why": str(fault)})
         if woken:
             log.warning("store.revived", extra={"server": server.name, "tables": [one.table for one in woken]})
         return woken
+
+    async def _attach(self, server: Server, missing: frozenset[str]) -> None:
+        """Bring tables back that are on the disk and not in the server: it lost Keeper while they were restarted."""
+        for table in sorted(missing):
+            await server.execute(questions.attach(table), limit_s=DEADLINE_S)
+            log.warning("store.attached", extra={"server": server.name, "table": table})
+
+    def _is_due(self, one: Woken) -> bool:
+        return self._clock() - self._woken_s.get(one, -AGAIN_AFTER_S) >= AGAIN_AFTER_S
