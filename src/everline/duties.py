@@ -6,11 +6,11 @@ from datetime import UTC, datetime, timedelta
 from time import time_ns
 from typing import Final
 
-from everline.calls.event import Event, EventBatch
+from everline.calls.event import EventBatch
 from everline.calls.timeout import Patience, timeout_event
 from everline.errors import EverlineError
 from everline.ingest.lane import EventSink
-from everline.store.embedded import EmbeddedStore
+from everline.store.store import Store
 
 log = logging.getLogger(__name__)
 
@@ -20,17 +20,12 @@ LOOK_BACK_US: Final = 8 * 86_400 * 1_000_000
 """Calls that began longer ago are not looked for: the longest patience that can be configured is seven days."""
 
 
-async def close_silent_calls(store: EmbeddedStore, bus: EventSink, patience: Patience, *, node: str) -> int:
+async def close_silent_calls(store: Store, bus: EventSink, patience: Patience, *, node: str) -> int:
     """Give up the calls that were silent for too long; how many."""
     now_us = time_ns() // 1000
-    shortest_us = min(patience.ringing_us, patience.answered_us)
-    events: list[Event] = []
-    for call_id in await store.stale(now_us - LOOK_BACK_US, now_us - shortest_us):
-        record = await store.call(call_id)
-        event = timeout_event(record, patience, now_us=now_us, node=node) if record else None
-        if event:
-            events.append(event)
-    if events:
+    silent = await store.stale(patience, since_us=now_us - LOOK_BACK_US, now_us=now_us)
+    made = (timeout_event(record, patience, now_us=now_us, node=node) for record in silent)
+    if events := [event for event in made if event]:
         batch = EventBatch.of(events)
         await store.insert(batch)
         await bus.insert(batch)
@@ -38,7 +33,7 @@ async def close_silent_calls(store: EmbeddedStore, bus: EventSink, patience: Pat
     return len(events)
 
 
-async def drop_old_days(store: EmbeddedStore, *, retention_days: int) -> int:
+async def drop_old_days(store: Store, *, retention_days: int) -> int:
     """Delete what is older than the retention; how many partitions went."""
     dropped = await store.drop_before((datetime.now(UTC) - timedelta(days=retention_days)).date())
     if dropped:
@@ -46,9 +41,7 @@ async def drop_old_days(store: EmbeddedStore, *, retention_days: int) -> int:
     return dropped
 
 
-async def repeat_duties(
-    store: EmbeddedStore, bus: EventSink, patience: Patience, *, retention_days: int, node: str
-) -> None:
+async def repeat_duties(store: Store, bus: EventSink, patience: Patience, *, retention_days: int, node: str) -> None:
     """Do both for ever, each in its own rhythm; a duty that fails is tried again the next time."""
     next_retention_s = 0.0
     while True:

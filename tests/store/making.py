@@ -9,7 +9,7 @@ from xxhash import xxh3_64_intdigest
 from everline.calls.event import SIP, SYNTHETIC, TIMEOUT_METHOD, Event, EventBatch
 from everline.calls.facts import facts_of, is_call_event
 from everline.calls.record import CallRecord, is_call, record_of
-from everline.store.embedded import EmbeddedStore
+from everline.store.store import Store
 
 SECOND_US = 1_000_000
 HOUR_US = 3600 * SECOND_US
@@ -78,7 +78,7 @@ def records_of(events: Iterable[Event]) -> list[CallRecord]:
     return sorted(found, key=lambda record: (record.start_us, record.call_id), reverse=True)
 
 
-async def insert(store: EmbeddedStore, *batches: Sequence[Event]) -> None:
+async def insert(store: Store, *batches: Sequence[Event]) -> None:
     """Give batches to a store."""
     for batch in batches:
         await store.insert(EventBatch.of(batch))

@@ -5,7 +5,7 @@ from itertools import count
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tests.store.making import DAY_US, HOUR_US, SECOND_US, any_call, event, insert
 
@@ -13,11 +13,11 @@ from everline.calls.event import Event
 from everline.calls.facts import NAMES, Facts, facts_of, index_of
 from everline.calls.record import CallRecord, State, is_call, record_of
 from everline.store import derived
-from everline.store.embedded import EmbeddedStore
 from everline.store.filters import CallFilter
 from everline.store.literals import texts
 from everline.store.rows import facts_of_rows
 from everline.store.schema import COUNTED, DATABASE
+from everline.store.store import Store
 
 START_US = 1_480_000_000 * SECOND_US // DAY_US * DAY_US + 20 * HOUR_US
 _numbers = count()
@@ -30,17 +30,17 @@ def some_calls(draw: st.DrawFn) -> dict[str, list[Event]]:
     return {name: draw(any_call(name, START_US)) for name in names}
 
 
-async def facts_and_columns(store: EmbeddedStore, call_ids: list[str]) -> dict[str, tuple[Facts, dict[str, Any]]]:
+async def facts_and_columns(store: Store, call_ids: list[str]) -> dict[str, tuple[Facts, dict[str, Any]]]:
     """Facts and derived columns by Call-ID."""
     source = f"{DATABASE}.calls WHERE call_id IN {texts(call_ids)}"
     shown = ("start_us", "answered_us", "ended_us", "status", "caller", "callee", "caller_agent", "callee_agent",
              "outcome", "state", "has_talk", "talk_us", "has_pdd", "pdd_us", "has_srd", "srd_us")  # fmt: skip
     facts = derived.with_columns(derived.merged_facts(NAMES, source), used_in=", ".join(shown))
     columns_sql = ", ".join([*NAMES, *(f"{name} AS d_{name}" for name in shown)])
-    rows = await store._ask(f"SELECT call_id, {columns_sql} FROM ({facts})")  # noqa: S608 - of our own names
-    columns = rows.select([f"d_{name}" for name in shown]).to_pylist()
+    rows = await store.ask(f"SELECT call_id, {columns_sql} FROM ({facts})")
+    columns = rows.rows(*(f"d_{name}" for name in shown))
     return {
-        call_id: (facts, {name[2:]: _text(value) for name, value in row.items()})
+        call_id: (facts, dict(zip(shown, row, strict=True)))
         for (call_id, facts), row in zip(facts_of_rows(rows), columns, strict=True)
     }
 
@@ -64,14 +64,10 @@ def as_columns(record: CallRecord) -> dict[str, Any]:
     return found
 
 
-def _text(value: Any) -> Any:  # a value of an Arrow row
-    return value.decode() if isinstance(value, bytes) else value
-
-
-@settings(deadline=None, max_examples=40)
+@settings(deadline=None, max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(calls=some_calls(), data=st.data())
 async def test_facts_and_records_are_those_of_python(
-    store: EmbeddedStore, calls: dict[str, list[Event]], data: st.DataObject
+    store: Store, calls: dict[str, list[Event]], data: st.DataObject
 ) -> None:
     """In any order, with repetitions, and split over batches in any way (DESIGN: a call is a merge)."""
     events = [one for its in calls.values() for one in its]
@@ -117,7 +113,7 @@ async def test_facts_and_records_are_those_of_python(
     ],
 )  # fmt: skip
 async def test_the_same_rules_as_the_record(
-    store: EmbeddedStore,
+    store: Store,
     era_us: int,
     rest: list[tuple[int, str, int, dict[str, Any]]],
     state: State,

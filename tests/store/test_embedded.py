@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from statistics import median
 
@@ -10,12 +11,16 @@ from tests.store.making import DAY_US, HOUR_US, SECOND_US, answered, event, fail
 
 from everline.calls.event import RTCP, EventBatch
 from everline.calls.record import Outcome, is_challenge
-from everline.store.embedded import MAX_MESSAGES, EmbeddedStore
+from everline.calls.timeout import Patience
+from everline.store.clickhouse import ClickHouseStore
 from everline.store.errors import StoreDeadlineError
 from everline.store.filters import CallFilter, FailedTarget
+from everline.store.store import MAX_MESSAGES, Store
+
+HALF_HOUR_US = HOUR_US // 2
 
 
-async def test_messages_come_back_byte_for_byte(store: EmbeddedStore, era_us: int) -> None:
+async def test_messages_come_back_byte_for_byte(store: Store, era_us: int) -> None:
     """Whatever the method and protocol, by capture time and event key, each once."""
     name = f"bytes-{era_us}"
     events = [
@@ -30,7 +35,7 @@ async def test_messages_come_back_byte_for_byte(store: EmbeddedStore, era_us: in
     assert await store.messages(name, limit=2) == [events[1], events[0]]
 
 
-async def test_what_is_no_call_has_no_record(store: EmbeddedStore, era_us: int) -> None:
+async def test_what_is_no_call_has_no_record(store: Store, era_us: int) -> None:
     """Registrations, quality reports and pings are kept and make no call, whatever their Call-ID."""
     name = f"none-{era_us}"
     await insert(
@@ -41,7 +46,7 @@ async def test_what_is_no_call_has_no_record(store: EmbeddedStore, era_us: int) 
     assert (await store.search(CallFilter(since_us=era_us, until_us=era_us + 1))).records == ()
 
 
-async def test_inserting_again_changes_nothing(store: EmbeddedStore, era_us: int) -> None:
+async def test_inserting_again_changes_nothing(store: Store, era_us: int) -> None:
     """A retry, a mirrored packet or a replay is harmless."""
     events = answered(f"again-{era_us}", era_us) + failed(f"again2-{era_us}", era_us, 404)
     await insert(store, events)
@@ -54,7 +59,7 @@ async def test_inserting_again_changes_nothing(store: EmbeddedStore, era_us: int
     assert before[0].records == tuple(records_of(events))
 
 
-async def test_a_call_over_midnight_is_one_call(store: EmbeddedStore, era_us: int) -> None:
+async def test_a_call_over_midnight_is_one_call(store: Store, era_us: int) -> None:
     """Its rows lie in two hours and two days; every question joins them."""
     events = answered(f"midnight-{era_us}", era_us + DAY_US - 6 * SECOND_US, talk_s=7200)
     await insert(store, events)
@@ -68,7 +73,7 @@ async def test_a_call_over_midnight_is_one_call(store: EmbeddedStore, era_us: in
     assert (await store.kpis(day[1], day[1] + DAY_US)).attempts == 0
 
 
-async def test_figures_are_those_of_the_records(store: EmbeddedStore, era_us: int) -> None:
+async def test_figures_are_those_of_the_records(store: Store, era_us: int) -> None:
     """The engine counts what Python would count from the records."""
     chance = random.Random(5)
     events = [event(f"{era_us}-re", era_us, to_tag="tt")]  # Only a re-INVITE was seen: no new attempt.
@@ -103,7 +108,7 @@ async def test_figures_are_those_of_the_records(store: EmbeddedStore, era_us: in
     assert sum(one.kpis.answered for one in steps) == whole.answered
 
 
-async def test_an_attempt_is_counted_in_the_range_of_its_start(store: EmbeddedStore, era_us: int) -> None:
+async def test_an_attempt_is_counted_in_the_range_of_its_start(store: Store, era_us: int) -> None:
     """Tried again across the hour, a call is counted in the hour before, and there alone."""
     name = f"{era_us}-edge"
     await insert(store, [
@@ -119,7 +124,7 @@ async def test_an_attempt_is_counted_in_the_range_of_its_start(store: EmbeddedSt
     assert (await store.kpis(era_us + HOUR_US, era_us + 2 * HOUR_US)).attempts == 0
 
 
-async def test_without_calls_there_are_no_ratios(store: EmbeddedStore, era_us: int) -> None:
+async def test_without_calls_there_are_no_ratios(store: Store, era_us: int) -> None:
     """Nothing attempted: None, not zero."""
     figures = await store.kpis(era_us, era_us + HOUR_US)
 
@@ -127,14 +132,14 @@ async def test_without_calls_there_are_no_ratios(store: EmbeddedStore, era_us: i
     assert (await store.kpis(era_us, era_us)).attempts == 0
 
 
-async def test_a_series_of_too_many_steps_is_refused(store: EmbeddedStore, era_us: int) -> None:
+async def test_a_series_of_too_many_steps_is_refused(store: Store, era_us: int) -> None:
     """The answer is bounded."""
     for step_s in (0, 1):
         with pytest.raises(ValueError, match="steps"):
             await store.series(era_us, era_us + DAY_US, step_s)
 
 
-async def test_top_failures(store: EmbeddedStore, era_us: int) -> None:
+async def test_top_failures(store: Store, era_us: int) -> None:
     """Destinations by how often they were not reached."""
     for index, (callee, status) in enumerate([("1", 503), ("1", 503), ("2", 404), ("1", 486), ("3", 404), ("2", 404)]):
         await insert(store, failed(f"{era_us}-{index}", era_us + index, status, to_user=callee))
@@ -144,8 +149,12 @@ async def test_top_failures(store: EmbeddedStore, era_us: int) -> None:
     assert found == [FailedTarget("1", 503, 2), FailedTarget("2", 404, 2), FailedTarget("1", 486, 1)]
 
 
-async def test_stale_calls_are_those_that_went_silent(store: EmbeddedStore, era_us: int) -> None:
-    """Ended calls, and calls of which anything was heard since, are not; a timeout ends them."""
+async def test_stale_calls_are_those_that_went_silent(store: Store, era_us: int) -> None:
+    """
+    For longer than their state allows, oldest first.
+
+    Ended calls, and calls of which anything was heard since, are not among them; a timeout ends them.
+    """
     silent, older = f"{era_us}-silent", f"{era_us}-older"
     events = [
         *answered(silent, era_us)[:3],
@@ -155,18 +164,21 @@ async def test_stale_calls_are_those_that_went_silent(store: EmbeddedStore, era_
         event(f"{era_us}-heard", era_us + 2 * HOUR_US, "OPTIONS"),
     ]
     await insert(store, events)
-    bounds = (era_us - HOUR_US, era_us + HOUR_US)
+    bounds = {"since_us": era_us - HOUR_US, "now_us": era_us + HOUR_US}
+    patience = Patience(ringing_us=SECOND_US, answered_us=HALF_HOUR_US)
+    open_calls = [one for one in records_of(events) if one.call_id in {silent, older}][::-1]
 
-    assert await store.stale(*bounds) == [older, silent]
-    assert await store.stale(*bounds, limit=1) == [older]
+    assert await store.stale(patience, **bounds) == open_calls
+    assert await store.stale(patience, **bounds, limit=1) == open_calls[:1]
+    assert await store.stale(replace(patience, answered_us=2 * HOUR_US), **bounds) == []
     await insert(store, [event(silent, era_us + HOUR_US, "TIMEOUT")])
-    assert await store.stale(*bounds) == [older]
+    assert await store.stale(patience, **bounds) == open_calls[:1]
     record = await store.call(silent)
     assert record is not None
     assert (record.outcome, record.ended_us) == (Outcome.TIMED_OUT, era_us + HOUR_US)
 
 
-async def test_old_days_are_dropped_whole(store: EmbeddedStore) -> None:
+async def test_old_days_are_dropped_whole(store: Store) -> None:
     """Nothing of what is kept is touched; look-ups of a week that is half gone lead to no harm."""
     wednesday = date(2001, 5, 16)
     noon_us = int(datetime.combine(wednesday, datetime.min.time(), UTC).timestamp() + 43_200) * SECOND_US
@@ -181,7 +193,7 @@ async def test_old_days_are_dropped_whole(store: EmbeddedStore) -> None:
     assert await store.drop_before(wednesday + timedelta(days=1)) == 2
 
 
-async def test_events_of_many_days_fit_one_batch(store: EmbeddedStore) -> None:
+async def test_events_of_many_days_fit_one_batch(store: Store) -> None:
     """An old capture may hold more days than the engine takes by default."""
     start_us = 700_000_000 * SECOND_US
     await store.insert(EventBatch.of(event(f"day-{day}", start_us + day * DAY_US) for day in range(150)))
@@ -190,7 +202,7 @@ async def test_events_of_many_days_fit_one_batch(store: EmbeddedStore) -> None:
     await store.drop_before(date(2000, 1, 1))
 
 
-async def test_a_store_answers_while_it_takes(store: EmbeddedStore, era_us: int) -> None:
+async def test_a_store_answers_while_it_takes(store: Store, era_us: int) -> None:
     """Reading and writing have a thread each."""
 
     async def write(part: int) -> None:
@@ -207,7 +219,7 @@ async def test_a_store_answers_while_it_takes(store: EmbeddedStore, era_us: int)
     assert len((await store.search(CallFilter(since_us=era_us, until_us=era_us + HOUR_US))).records) == 16
 
 
-async def test_a_batch_of_any_size_is_taken(store: EmbeddedStore, era_us: int) -> None:
+async def test_a_batch_of_any_size_is_taken(store: Store, era_us: int) -> None:
     """A large one is written piece by piece."""
     name = f"large-{era_us}"
     await store.insert(EventBatch.of(event(name, era_us + index, "INFO") for index in range(60_000)))
@@ -220,8 +232,11 @@ async def test_a_batch_of_any_size_is_taken(store: EmbeddedStore, era_us: int) -
     assert len(await store.messages(name)) == MAX_MESSAGES
 
 
-async def test_a_question_has_a_deadline(store: EmbeddedStore) -> None:
+async def test_a_question_has_a_deadline(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     """It ends with an error that says what to do, and the store goes on."""
+    asking = store._reader if isinstance(store, ClickHouseStore) else store
+    monkeypatch.setattr(asking, "_query_s" if isinstance(store, ClickHouseStore) else "_deadline_s", 1)
     with pytest.raises(StoreDeadlineError, match="ask for a shorter time"):
-        store._reading.select("SELECT count() FROM system.numbers", limit_s=1)
+        await store.ask("SELECT count() FROM system.numbers")
+    monkeypatch.undo()
     assert await store.call("none") is None

@@ -10,12 +10,12 @@ from tests.store.making import DAY_US, HOUR_US, SECOND_US, answered, event, fail
 from everline.calls.event import Event
 from everline.calls.record import CallRecord, Outcome, State
 from everline.store import search
-from everline.store.embedded import EmbeddedStore
 from everline.store.filters import CallFilter, PageKey
 from everline.store.queries import Window
+from everline.store.store import Store
 
 
-async def all_pages(store: EmbeddedStore, wanted: CallFilter, *, limit: int) -> list[CallRecord]:
+async def all_pages(store: Store, wanted: CallFilter, *, limit: int) -> list[CallRecord]:
     """Every page of a search, one after the other."""
     found: list[CallRecord] = []
     after = None
@@ -52,7 +52,7 @@ def some_day(era_us: int, *, calls: int = 60) -> list[Event]:
 @pytest.mark.parametrize("limit", [1, 7, 1000])
 @pytest.mark.parametrize("window_rows", [1, 20_000])
 async def test_pages_follow_each_other_without_gap_or_double(
-    store: EmbeddedStore, era_us: int, monkeypatch: pytest.MonkeyPatch, limit: int, window_rows: int
+    store: Store, era_us: int, monkeypatch: pytest.MonkeyPatch, limit: int, window_rows: int
 ) -> None:
     """Calls of one start are told apart by Call-ID, and a long call shows up in the hour of its start only."""
     monkeypatch.setattr(search, "WINDOW_ROWS", window_rows)
@@ -67,7 +67,7 @@ async def test_pages_follow_each_other_without_gap_or_double(
 @pytest.mark.parametrize("few", [0, 2000])
 @pytest.mark.parametrize("chunk", [3, 4000])
 async def test_a_rare_call_is_found_step_by_step(
-    store: EmbeddedStore, era_us: int, monkeypatch: pytest.MonkeyPatch, few: int, chunk: int
+    store: Store, era_us: int, monkeypatch: pytest.MonkeyPatch, few: int, chunk: int
 ) -> None:
     """However little is looked at in one go, all pages together hold what a filter matches."""
     monkeypatch.setattr(search, "FEW", few)
@@ -91,7 +91,7 @@ async def test_a_rare_call_is_found_step_by_step(
 
 
 async def test_a_failure_in_the_hour_after_the_start_is_found(
-    store: EmbeddedStore, era_us: int, monkeypatch: pytest.MonkeyPatch
+    store: Store, era_us: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The look-up leads to the hour of the response, the page is that of the INVITE."""
     monkeypatch.setattr(search, "FEW", 0)
@@ -133,7 +133,7 @@ FILTERS = [
 @pytest.mark.parametrize("few", [0, 2000])
 @pytest.mark.parametrize(("wanted", "expected"), FILTERS)
 async def test_filters(
-    store: EmbeddedStore, era_us: int, monkeypatch: pytest.MonkeyPatch, wanted: CallFilter, expected: str, few: int
+    store: Store, era_us: int, monkeypatch: pytest.MonkeyPatch, wanted: CallFilter, expected: str, few: int
 ) -> None:
     """What each filter finds, by looking it up and by going through the hours."""
     monkeypatch.setattr(search, "FEW", few)
@@ -169,7 +169,7 @@ HOSTILE = [
 
 
 @pytest.mark.parametrize("value", HOSTILE)
-async def test_hostile_texts_are_only_texts(store: EmbeddedStore, era_us: int, value: str) -> None:
+async def test_hostile_texts_are_only_texts(store: Store, era_us: int, value: str) -> None:
     """A filter finds the call that has exactly this text, and no other."""
     kept = value.encode(errors="backslashreplace").decode()
     odd = failed(f"{era_us}-{kept}", era_us, 486, from_user=kept, user_agent=f"x{kept}y", src_ip=kept)
@@ -190,7 +190,7 @@ async def test_hostile_texts_are_only_texts(store: EmbeddedStore, era_us: int, v
     assert await store.messages(f"{era_us}-{value}") == odd
 
 
-async def test_odd_bounds_find_nothing_and_break_nothing(store: EmbeddedStore) -> None:
+async def test_odd_bounds_find_nothing_and_break_nothing(store: Store) -> None:
     """Times before 1970, ends before beginnings, and limits out of range."""
     for wanted in (
         CallFilter(since_us=-5, until_us=-1),

@@ -57,6 +57,9 @@ class Kpis:
     The figures of a range: what was counted, as in `KpiCounts`, and the ratios, 0 to 1.
 
     Each ratio's definition is with the function of its name in this module.
+
+    Attributes:
+        partial: A part of the store could not be asked, so that calls may be missing.
     """
 
     attempts: int
@@ -74,6 +77,7 @@ class Kpis:
     pdd_p95_s: float | None
     srd_p50_s: float | None
     srd_p95_s: float | None
+    partial: bool = False
 
 
 @dataclass(frozen=True, slots=True)

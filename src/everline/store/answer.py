@@ -14,10 +14,12 @@ class Answer:
     Values are int, float, str (bytes in the columns of `AS_BYTES`), None, tuples and lists of those.
     """
 
-    __slots__ = ("_columns",)
+    __slots__ = ("_columns", "partial")
 
-    def __init__(self, columns: Mapping[str, Sequence[Any]]) -> None:  # see the class
+    def __init__(self, columns: Mapping[str, Sequence[Any]], *, partial: bool = False) -> None:  # see the class
         self._columns = columns
+        self.partial = partial
+        """Whether a part of the store could not be asked, so that something may be missing."""
 
     def column(self, name: str) -> Sequence[Any]:  # see the class
         """One column."""
@@ -27,6 +29,10 @@ class Answer:
         """Row by row, the columns that are named; all of them if none is."""
         chosen = [self._columns[name] for name in names or self._columns]
         return zip(*chosen, strict=True)
+
+    def named(self) -> Iterator[dict[str, Any]]:  # see the class
+        """Row by row, each value by the name of its column."""
+        return (dict(zip(self._columns, row, strict=True)) for row in self.rows())
 
     def __len__(self) -> int:
         return len(next(iter(self._columns.values()), ()))

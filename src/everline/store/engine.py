@@ -6,7 +6,7 @@ import errno
 import fcntl
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import IO, Any, Final, Self
 
@@ -14,6 +14,7 @@ import pyarrow as pa
 from chdb.session import Session
 
 from everline.store import schema
+from everline.store.answer import AS_BYTES, Answer, plain
 from everline.store.errors import (
     StoreDeadlineError,
     StoreError,
@@ -120,17 +121,18 @@ class Engine:
         except RuntimeError as error:
             raise _translated(error, self.path) from error
 
-    def select(self, sql: str, *, limit_s: float) -> pa.Table:
-        """Rows as columns; texts are bytes. Raises StoreDeadlineError beyond `limit_s` or the memory for one."""
+    def select(self, sql: str, *, limit_s: float) -> Answer:
+        """The answer to a question. Raises StoreDeadlineError beyond `limit_s` or the memory for one."""
         try:
             answer = self._session.query(
                 f"{sql} SETTINGS max_execution_time = {limit_s:g}, max_memory_usage = {_MEMORY_BYTES}, "
                 f"max_bytes_before_external_group_by = {_SPILL_BYTES}",
                 "Arrow",
             )
-            return pa.ipc.open_file(pa.py_buffer(answer.bytes())).read_all()
+            table = pa.ipc.open_file(pa.py_buffer(answer.bytes())).read_all()
         except RuntimeError as error:
             raise _translated(error, self.path, limit_s=limit_s) from error
+        return Answer({name: _values(name, table.column(name)) for name in table.column_names})
 
     def load(self, table: str, rows: pa.Table) -> None:
         """
@@ -161,6 +163,11 @@ class Engine:
             f"INSERT INTO {table} ({names}) SELECT {names} FROM file({text(str(file))}, 'Arrow') "
             "SETTINGS max_threads = 1, max_insert_threads = 1"
         )
+
+
+def _values(name: str, column: pa.ChunkedArray) -> Sequence[Any]:  # see Answer
+    values = column.to_pylist()
+    return values if name in AS_BYTES or pa.types.is_primitive(column.type) else [plain(value) for value in values]
 
 
 def _take(lock: IO[str], path: Path) -> None:

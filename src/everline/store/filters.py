@@ -69,10 +69,12 @@ class CallPage:
         records: At most as many as were asked for; fewer, even none, when what was searched for is so rare
             that looking further would take too long. Only `next` tells whether there is more.
         next: Give it to get what follows; None at the end.
+        partial: A part of the store could not be asked; calls may be missing, or lack what is known there.
     """
 
     records: tuple[CallRecord, ...] = ()
     next: PageKey | None = None
+    partial: bool = False
 
 
 class FailedTarget(NamedTuple):

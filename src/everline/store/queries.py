@@ -9,6 +9,7 @@ from typing import Final, NamedTuple
 from everline.calls.event import Event
 from everline.calls.facts import FACTS, NAMES, index_of
 from everline.calls.record import STATUS_OUTCOMES, Outcome, State
+from everline.calls.timeout import Patience
 from everline.store import derived
 from everline.store.filters import CallFilter, PageKey
 from everline.store.literals import number, pattern, text, texts
@@ -138,9 +139,12 @@ def records(found: Sequence[Place], wanted: CallFilter, *, before: PageKey | Non
 
 def messages(call_id: str, *, limit: int) -> str:
     """The messages of a call, each once, as columns of `Event`."""
+    of_call = f"FROM {_MESSAGES} WHERE call_id = {text(call_id)}"
+    # Which ones, before their payloads are read. 18.16 would count what is there several times in LIMIT … BY … LIMIT.
+    keys = f"SELECT DISTINCT captured_us, event_key {of_call} ORDER BY captured_us, event_key LIMIT {limit}"
     return (
-        f"SELECT {', '.join(Event._fields)} FROM {_MESSAGES} WHERE call_id = {text(call_id)} "
-        f"ORDER BY captured_us, event_key LIMIT 1 BY captured_us, event_key LIMIT {limit}"
+        f"SELECT {', '.join(Event._fields)} {of_call} AND (captured_us, event_key) IN ({keys}) "
+        f"ORDER BY captured_us, event_key LIMIT 1 BY captured_us, event_key"
     )
 
 
@@ -169,13 +173,14 @@ def top_failures(since_us: int, until_us: int, *, limit: int) -> str:
     )
 
 
-def open_calls(since_us: int, before_us: int, *, limit: int) -> str:
-    """Calls without an end of which nothing was captured from `before_us` on, oldest first: `call_id`."""
+def open_calls(patience: Patience, since_us: int, now_us: int, *, limit: int) -> str:
+    """Calls without an end that were silent for as long as patience lasts, longest silent first: `call_id`."""
     source = f"{_CALLS} WHERE in_call = 1 AND hour >= {max(since_us, 0) // HOUR_US}"
-    facts = derived.with_columns(derived.merged_facts(_OF_RECORD, source), used_in="end, start_us")
+    facts = derived.with_columns(derived.merged_facts(_OF_RECORD, source), used_in="end, start_us, answered_us")
+    lasts_us = f"if(answered_us > 0, {number(patience.answered_us)}, {number(patience.ringing_us)})"
     return (
         f"SELECT call_id FROM ({facts}) WHERE end = '' AND start_us >= {number(since_us)} "
-        f"AND last_us < {number(before_us)} ORDER BY last_us, call_id LIMIT {limit}"
+        f"AND last_us + {lasts_us} <= {number(now_us)} ORDER BY last_us, call_id LIMIT {limit}"
     )
 
 

@@ -84,9 +84,8 @@ class Dialect:
 
     Attributes:
         on_cluster: " ON CLUSTER name", or "" to make them on one server alone.
-        engine: Engine clause of what the servers of a shard share, a format of `family` ("ReplacingMergeTree") and
-            `table`.
-        local: Ends the names of the tables that hold rows; those without it ask all servers.
+        engine: Engine clause, a format of `family` ("ReplacingMergeTree") and `table`, the table's whole name.
+        local: Ends the names of the tables that hold rows; in a cluster, those without it ask all servers.
         settings: More settings of a table, each after a comma.
     """
 
@@ -97,7 +96,7 @@ class Dialect:
 
     def table(self, name: str, columns: str, *, family: str, partition: str, order: str, rows: int) -> str:
         """One CREATE TABLE; `rows` is how many share a mark of the index."""
-        engine = self.engine.format(family=family, table=name)
+        engine = self.engine.format(family=family, table=f"{name}{self.local}")
         return (
             f"CREATE TABLE IF NOT EXISTS {DATABASE}.{name}{self.local}{self.on_cluster} ({columns}) ENGINE = {engine} "
             f"PARTITION BY {partition} ORDER BY ({order}) SETTINGS index_granularity = {rows}{self.settings}"

@@ -5,10 +5,9 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-import pyarrow as pa
-
 from everline.calls.record import CallRecord, record_of
 from everline.store import queries
+from everline.store.answer import Answer
 from everline.store.filters import CallFilter, CallPage, PageKey
 from everline.store.queries import Hint, Place, Window
 from everline.store.rows import facts_of_rows
@@ -24,7 +23,7 @@ MAX_LOOKED_AT: Final = 60_000
 PATIENCE_S: Final = 2.0
 """A search that has looked at so many calls, or for so long, gives what it has, and where to go on."""
 
-Ask = Callable[[str], Awaitable[pa.Table]]
+Ask = Callable[[str], Awaitable[Answer]]
 """Runs one SELECT."""
 
 
@@ -44,7 +43,7 @@ class Search:
         counts = await self._hour_counts(hours, hint)
         if hint and sum(rows for _, rows in counts) <= FEW:
             rows = await self.ask(queries.hinted_calls(hours, hint))
-            return await self._page_of(_texts(rows, "call_id"), limit, after)
+            return await self._page_of(rows.column("call_id"), limit, after)
         newest = hours.high if after is None else min(hours.high, after.start_us // HOUR_US)
         return await self._walk(windows(counts, Window(hours.low, newest)), hint, limit, after)
 
@@ -94,7 +93,7 @@ class Search:
         if not call_ids:
             return []
         rows = await self.ask(queries.places(call_ids))
-        found = [Place(*one) for one in zip(_texts(rows, "call_id"), rows.column("hour").to_pylist(), strict=True)]
+        found = [Place(*one) for one in rows.rows("call_id", "hour")]
         if not found:
             return []
         rows = await self.ask(queries.records(found, self.wanted, before=before, limit=limit))
@@ -102,11 +101,11 @@ class Search:
 
     async def _candidates(self, sql: str) -> list[PageKey]:
         rows = await self.ask(sql)
-        return [PageKey(*one) for one in zip(rows.column("start").to_pylist(), _texts(rows, "call_id"), strict=True)]
+        return [PageKey(*one) for one in rows.rows("start", "call_id")]
 
     async def _hour_counts(self, hours: Window, hint: Hint | None) -> list[tuple[int, int]]:
         rows = await self.ask(queries.hour_counts(hours, hint))
-        return list(zip(rows.column("hour").to_pylist(), rows.column("rows").to_pylist(), strict=True))
+        return [(hour, count) for hour, count in rows.rows("hour", "rows")]
 
 
 def windows(counts: Sequence[tuple[int, int]], hours: Window) -> list[Window]:
@@ -136,7 +135,3 @@ def windows(counts: Sequence[tuple[int, int]], hours: Window) -> list[Window]:
 
 def _key(record: CallRecord) -> PageKey:
     return PageKey(record.start_us, record.call_id)
-
-
-def _texts(rows: pa.Table, column: str) -> list[str]:
-    return [value.decode() for value in rows.column(column).to_pylist()]

@@ -11,6 +11,7 @@ from typing import Any, Final, TypeVar
 
 from clickhouse_driver import Client
 from clickhouse_driver.errors import Error as DriverError
+from clickhouse_driver.errors import ServerException
 
 from everline.calls.event import Event, EventBatch
 from everline.store.answer import AS_BYTES, Answer, plain
@@ -33,7 +34,15 @@ _SETTINGS: Final[Mapping[str, Any]] = {
     # Sub-queries over other Distributed tables are asked once, for all servers.
     "distributed_product_mode": "global",
     "load_balancing": "in_order",
+    # A page names many calls.
+    "max_query_size": 16 << 20,
+    "max_ast_elements": 1_000_000,
+    "max_expanded_ast_elements": 1_000_000,
+    # What one question may take before it goes on with the help of the disk, and before it ends.
+    "max_bytes_before_external_group_by": 256 << 20,
+    "max_memory_usage": 1 << 30,
 }
+_GRACE_S: Final = 0.5
 _INSERT: Final = f"INSERT INTO {DATABASE}.messages_local ({', '.join(Event._fields)}) VALUES"
 
 
@@ -87,17 +96,22 @@ class Login:
 
 class Server:
     """
-    One server, over two connections: one that inserts, one that asks. Each does one thing at a time, in order.
+    One server, over a few connections, each made when it is needed: for inserts, for questions, for pings.
 
-    All statements raise ServerError or one of its kinds. After a deadline the connection is cut, so that the next
-    statement does not wait for an answer to this one.
+    Each connection does one thing at a time, in order. All statements raise ServerError or one of its kinds.
+    After a deadline the connection is cut, so that the next statement does not wait for an answer to this one.
+
+    Args:
+        asking: How many questions the server may be asked at a time.
     """
 
-    def __init__(self, address: ServerAddress, login: Login) -> None:
+    def __init__(self, address: ServerAddress, login: Login, *, asking: int = 1) -> None:
         self.address = address
         self._inserting = _Line(address, login, "insert", _SETTINGS)
         # A payload may be anything: texts come as bytes, and `plain` reads those that are texts.
-        self._asking = _Line(address, login, "ask", {**_SETTINGS, "strings_as_bytes": True})
+        settings = {**_SETTINGS, "strings_as_bytes": True}
+        self._asking = [_Line(address, login, f"ask{number}", settings) for number in range(asking)]
+        self._pinging = _Line(address, login, "ping", {})
 
     @property
     def name(self) -> str:
@@ -118,23 +132,31 @@ class Server:
         await self._inserting.run(lambda client: client.execute(sql, values, columnar=True), deadline_s=deadline_s)
 
     async def select(self, sql: str, *, limit_s: float, settings: Mapping[str, Any] | None = None) -> Answer:
-        """The answer to a question, asked on this server."""
+        """The answer to a question, asked on this server. It ends the work itself at its limit, a moment before us."""
         limits = {**(settings or {}), "max_execution_time": max(1, round(limit_s))}
-        columns, names = await self._asking.run(
+        columns, kinds = await self._line().run(
             lambda client: client.execute(sql, columnar=True, with_column_types=True, settings=limits),
-            deadline_s=limit_s,
+            deadline_s=limit_s + _GRACE_S,
         )
-        named = [name for name, _ in names]
-        values = columns or [()] * len(named)
-        return Answer({name: _values(name, column) for name, column in zip(named, values, strict=True)})
+        values = columns or [()] * len(kinds)
+        return Answer({
+            name: _values(name, kind, column) for (name, kind), column in zip(kinds, values, strict=True)
+        })  # fmt: skip
 
     async def execute(self, sql: str, *, limit_s: float, settings: Mapping[str, Any] | None = None) -> None:
         """Run a statement that gives nothing back."""
-        await self._asking.run(lambda client: client.execute(sql, settings=dict(settings or {})), deadline_s=limit_s)
+        await self._line().run(lambda client: client.execute(sql, settings=dict(settings or {})), deadline_s=limit_s)
+
+    async def ping(self, *, deadline_s: float) -> None:
+        """See whether it is there, whatever else it is doing."""
+        await self._pinging.run(lambda client: client.execute("SELECT 1"), deadline_s=deadline_s)
 
     async def close(self) -> None:
         """Hang up."""
-        await asyncio.gather(self._inserting.close(), self._asking.close())
+        await asyncio.gather(*(line.close() for line in (self._inserting, *self._asking, self._pinging)))
+
+    def _line(self) -> "_Line":
+        return min(self._asking, key=lambda line: line.waiting)
 
 
 class _Line:
@@ -148,10 +170,12 @@ class _Line:
         self._client: Any = None  # The driver has no types.
         self._turn = asyncio.Lock()
         self._closed = False
+        self.waiting = 0
 
     async def run(self, work: Callable[[Any], T], *, deadline_s: float) -> T:
         if self._closed:
             raise StoreClosedError
+        self.waiting += 1
         try:
             async with asyncio.timeout(deadline_s), self._turn:
                 task = asyncio.get_running_loop().run_in_executor(self._thread, partial(self._work, work, deadline_s))
@@ -163,6 +187,8 @@ class _Line:
                     raise
         except TimeoutError as error:
             raise ServerLostError(self._address.name, f"no answer within {deadline_s:g} s", code=TIMED_OUT) from error
+        finally:
+            self.waiting -= 1
 
     async def close(self) -> None:
         if not self._closed:
@@ -209,14 +235,15 @@ class _Line:
         code = getattr(error, "code", NETWORK) or NETWORK
         if code in AUTHENTICATION:
             return ServerLoginError(name, code=code)
-        if code in {NETWORK, TIMED_OUT} or not isinstance(error, DriverError):
+        if not isinstance(error, ServerException):
             why = f"{self._address.host}:{self._address.port} gives no answer ({_reason(error)})"
             return ServerLostError(name, why, code=code)
         return ServerError(name, _reason(error), code=code)
 
 
-def _values(name: str, column: Any) -> Any:  # a column as the driver gives it
-    return column if name in AS_BYTES else [plain(value) for value in column]
+def _values(name: str, kind: str, column: Any) -> Any:  # a column as the driver gives it
+    plain_already = name in AS_BYTES or kind.startswith(("UInt", "Int", "Float"))
+    return column if plain_already else [plain(value) for value in column]
 
 
 def _reason(error: Exception) -> str:
