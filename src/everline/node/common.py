@@ -15,8 +15,8 @@ from everline.cluster.beat import Health
 from everline.cluster.keeper import Keeper
 from everline.cluster.leader import Duty
 from everline.cluster.member import keeper_servers
+from everline.cluster.wiring import clickhouse_login, redis_settings, server_addresses
 from everline.cluster_file import Secrets
-from everline.node.wiring import clickhouse_login, redis_settings, server_addresses
 from everline.store.servers import Server
 from everline.topology.model import Node, Topology
 

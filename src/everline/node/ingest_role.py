@@ -15,11 +15,11 @@ from everline.app.vitals import create_vitals_app
 from everline.cluster.beat import Health, StoreHealth
 from everline.cluster.entry import Entry, Kind, make_entry
 from everline.cluster.leader import Duty
+from everline.cluster.wiring import ingest_config
 from everline.ingest.tls import server_context
 from everline.metrics import Measured, NodeCollector, by_reason, counter
 from everline.node.common import Common, Vitals
 from everline.node.front import Front
-from everline.node.wiring import ingest_config
 from everline.store.circuit import CircuitState
 from everline.store.delivery import WriteTimes
 from everline.store.routing import targets_of
