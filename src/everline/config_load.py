@@ -16,7 +16,7 @@ from everline.errors import EverlineError
 DEFAULT: Final = "default"
 
 # For the command line as a client of a node, see client.py; they configure no node.
-_CLIENT_VARIABLES: Final = frozenset({"EVERLINE_URL", "EVERLINE_TOKEN"})
+_CLIENT_VARIABLES: Final = frozenset({"EVERLINE_URL", "EVERLINE_TOKEN", "EVERLINE_CLUSTER"})
 
 # Kubernetes and Docker links set such variables for a service that is called everline.
 _SERVICE_LINK: Final = re.compile(r"EVERLINE_(\w+_)?(SERVICE_(HOST|PORT)|PORT)(_\w+)?")

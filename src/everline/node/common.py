@@ -58,14 +58,6 @@ class Common:
             servers=tuple(Server(address, login) for address in server_addresses(topology, near=node)),
         )
 
-    @property
-    def shards(self) -> dict[int, tuple[Server, ...]]:
-        """The servers of each shard, nearest first."""
-        numbers = sorted({server.address.shard for server in self.servers})
-        return {
-            number: tuple(server for server in self.servers if server.address.shard == number) for number in numbers
-        }
-
     async def close(self) -> None:
         """Hang up everywhere."""
         await self.bus.close()

@@ -18,6 +18,7 @@ from everline.store.errors import StoreError
 from everline.store.fenced import MAX_EVENTS, insert_if
 from everline.store.migrations import Migrator
 from everline.store.open_calls import open_calls
+from everline.store.servers import by_shard
 from everline.store.store import Store
 from everline.store.upkeep.caretaker import Caretaker, Round
 from everline.store.upkeep.revive import Reviver
@@ -26,7 +27,7 @@ log = logging.getLogger(__name__)
 
 COPIES: Final = 2
 WRITE_S: Final = 5.0
-TABLES_EVERY_S: Final = 30.0
+TABLES_EVERY_S: Final = 10.0
 REVIVE_EVERY_S: Final = 1.0
 AUDIT_EVERY_S: Final = 15.0
 LIVE_EVERY_S: Final = 1.0
@@ -51,8 +52,9 @@ class LeaderWork:
         self._patience = Patience(
             ringing_us=calls.stale_ringing_s * 1_000_000, answered_us=calls.stale_answered_s * 1_000_000
         )
-        self._caretaker = Caretaker(common.shards)
+        self._caretaker = Caretaker(by_shard(common.servers))
         self._reviver = Reviver(common.servers)
+        self._has_tables = False
 
     def duties(self) -> list[Duty]:
         """All of them, with their rhythm."""
@@ -69,9 +71,11 @@ class LeaderWork:
         common = self._common
         still = not_fenced(mandate.token)
         await Migrator(common.servers, common.topology.cluster, node=common.node.name, still=still).migrate()
+        self._has_tables = True
 
     async def _revive(self, _: Mandate) -> None:
-        await self._reviver.revive()
+        if self._has_tables:  # Before that, a table that is missing is being made.
+            await self._reviver.revive()
 
     async def _drop_old_days(self, _: Mandate) -> None:
         day = (datetime.now(UTC) - timedelta(days=self._common.topology.store.retention_days)).date()

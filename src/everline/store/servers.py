@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
@@ -157,6 +157,13 @@ class Server:
 
     def _line(self) -> "_Line":
         return min(self._asking, key=lambda line: line.waiting)
+
+
+def by_shard(servers: Iterable[Server]) -> dict[int, tuple[Server, ...]]:
+    """The servers of each shard, in the order given."""
+    known = tuple(servers)
+    numbers = sorted({server.address.shard for server in known})
+    return {number: tuple(server for server in known if server.address.shard == number) for number in numbers}
 
 
 class _Line:
