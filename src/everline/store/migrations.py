@@ -8,6 +8,7 @@ but has not all (new in cluster.yaml, or brought back without its disk) is told 
 
 # ruff: noqa: S608 - SQL is made here; values become text in `literals` alone.
 
+import asyncio
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from time import time_ns
@@ -26,6 +27,9 @@ log = logging.getLogger(__name__)
 DDL_S: Final = 5
 """So long is waited for servers that do not carry a statement out; those that are up need milliseconds."""
 LOOK_S: Final = 5.0
+SETTLED_S: Final = 6
+"""Its queue of DDL looks for Keeper every five seconds."""
+SETTLE_AGAIN_S: Final = 0.2
 
 _STILL_QUEUED: Final = 159
 _NOT_THERE: Final = frozenset({60, 81})
@@ -84,6 +88,8 @@ class Migrator:
         found = max([await version_of(server) for server in there])
         if found > LATEST:
             raise TablesTooNewError(found)
+        if found < LATEST:
+            await self._until_settled(there)
         for version in range(found + 1, LATEST + 1):
             for sql in MIGRATIONS[version](self._cluster):
                 await self._run(there, sql)
@@ -93,6 +99,13 @@ class Migrator:
             await self._write_down(there[0])
             log.info("store.migrated", extra={"version": LATEST, "was": found, "servers": len(there)})
         return LATEST
+
+    async def _until_settled(self, there: Sequence[Server]) -> None:
+        """Let servers that have just been started find Keeper first: 18.16 dies of ON CLUSTER before it has."""
+        for server in there:
+            while int((await server.select("SELECT uptime() AS s", limit_s=LOOK_S)).column("s")[0]) < SETTLED_S:
+                await asyncio.sleep(SETTLE_AGAIN_S)
+            await server.select("SELECT count() AS found FROM system.zookeeper WHERE path = '/'", limit_s=LOOK_S)
 
     async def _answering(self) -> list[Server]:
         there: list[Server] = []
