@@ -1,213 +1,372 @@
 """
-How every program of a cluster answers, asked directly and at once: for `cluster status` and for whoever starts them.
+Every node of a cluster, asked in its own protocol: does it serve, does it agree, how is its clock.
 
-Heartbeats tell how Everline's nodes do as long as Redis carries them. This asks each program itself, so it still
-tells when most of them are gone.
+What comes back is for people: each fault is a sentence with the key or host to look at.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, replace
+import re
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from contextlib import asynccontextmanager, suppress
+from dataclasses import asdict, dataclass, field
 from email.utils import parsedate_to_datetime
+from enum import StrEnum
 from time import time
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
-import httpx2
+from redis.exceptions import RedisError, ResponseError
 
 from everline.bus.connection import command, connect, in_our_words
-from everline.bus.settings import Address
-from everline.cluster.wiring import clickhouse_login, redis_settings, server_addresses
+from everline.bus.errors import BusLostError
+from everline.bus.settings import Address, RedisSettings
 from everline.cluster_file import Secrets
 from everline.errors import EverlineError
-from everline.store.servers import Server
+from everline.store.answer import Answer
+from everline.store.schema import DATABASE
+from everline.store.servers import Login, Server, ServerAddress
 from everline.topology.model import (
-    AppOptions,
-    IngestOptions,
+    ClickHouseOptions,
     KeeperOptions,
     Node,
     RedisOptions,
     Role,
     SentinelOptions,
     Topology,
-    WitnessOptions,
 )
 
-SKEW_S: Final = 2.0
-"""Clocks may differ by so much before it is said."""
-_KEEPER_BYTES: Final = 65_536
+if TYPE_CHECKING:
+    from redis.asyncio import Redis
+
+MOST_SKEW_S: Final = 2.0
+OLDEST: Final[Mapping[Role, tuple[int, ...]]] = {Role.CLICKHOUSE: (18, 16), Role.REDIS: (7, 0), Role.KEEPER: (3, 5)}
+"""The first versions that read what `everline render` writes."""
+CLICKHOUSE_USER: Final = "everline"
+_MOST_BYTES: Final = 1 << 16
+_REPLICAS: Final = (
+    "SELECT table, is_readonly, is_session_expired, queue_size, absolute_delay, active_replicas, total_replicas, "
+    f"zookeeper_path FROM system.replicas WHERE database = '{DATABASE}' ORDER BY table"
+)
+
+
+class Standing(StrEnum):
+    """READY: serves, and all is as it should be. UNREADY: answers. DOWN: does not. UNKNOWN: has nothing to ask yet."""
+
+    READY = "ready"
+    UNREADY = "unready"
+    DOWN = "down"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """
+    What one node answered.
+
+    Attributes:
+        said: What it is now, such as `primary, 2 replicas`.
+        skew_s: Its clock less ours, the smallest difference that the answer allows; None if it tells no time.
+    """
+
+    said: str
+    faults: tuple[str, ...] = ()
+    version: str = ""
+    skew_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class NodeReport:
-    """
-    One program.
+    """One node: `faults` say what keeps it from being ready; a clock that is off is one of them."""
 
-    Attributes:
-        is_up: It answers, and does what its role is for.
-        said: What it is doing, or what is wrong and what to do, in a few words.
-        skew_s: How far its clock is ahead of ours, as far as it tells; None if it tells nothing.
-        has_program: False for roles that nothing starts yet.
-    """
-
-    node: Node
-    is_up: bool
-    said: str
+    node: str
+    role: Role
+    host: str
+    address: str
+    standing: Standing
+    said: str = ""
+    faults: tuple[str, ...] = field(default=())
+    version: str = ""
     skew_s: float | None = None
-    has_program: bool = True
 
-    @property
-    def is_skewed(self) -> bool:
-        """Whether the clocks are too far apart."""
-        return self.skew_s is not None and abs(self.skew_s) > SKEW_S
-
-    def as_json(self) -> dict[str, Any]:  # names and plain values
+    def as_json(self) -> dict[str, object]:
         """As `--json` prints it."""
-        return {
-            "node": self.node.name, "role": str(self.node.role), "host": self.node.host, "rack": self.node.rack,
-            "region": self.node.region, "up": self.is_up, "said": self.said, "skew_s": self.skew_s,
-            "has_program": self.has_program,
-        }  # fmt: skip
+        return asdict(self)
 
 
 class ProbeError(EverlineError):
-    """A program answers, and not as it should."""
+    """A node gave no answer that can be used."""
 
 
-async def probe(topology: Topology, secrets: Secrets, *, deadline_s: float = 2.0) -> list[NodeReport]:
-    """How each node answers within a deadline, in the order of the topology."""
-    return await asyncio.gather(
-        *(probe_node(topology, secrets, node, deadline_s=deadline_s) for node in topology.nodes)
-    )
+async def probe(
+    topology: Topology, secrets: Secrets, *, deadline_s: float, nodes: Iterable[Node] | None = None
+) -> list[NodeReport]:
+    """Ask every node, or some, at the same time; what can't be asked is a report too. Takes `deadline_s` at most."""
+    asked = topology.nodes if nodes is None else tuple(nodes)
+    prober = _Prober(topology, secrets, deadline_s)
+    return list(await asyncio.gather(*(_report(prober, node, deadline_s) for node in asked)))
 
 
-async def probe_node(topology: Topology, secrets: Secrets, node: Node, *, deadline_s: float = 2.0) -> NodeReport:
-    """How one node answers; what goes wrong is in the report."""
-    ask = _QUESTIONS.get(node.role)
+async def _report(prober: "_Prober", node: Node, deadline_s: float) -> NodeReport:
+    ask = prober.ways().get(node.role)
     if ask is None:
-        return NodeReport(node, is_up=False, said="nothing starts this role yet", has_program=False)
+        return _reported(node, Standing.UNKNOWN, Seen("no program of this role yet"))
     try:
         async with asyncio.timeout(deadline_s):
-            report = await ask(topology, secrets, node, deadline_s)
+            seen = await ask(node)
     except TimeoutError:
-        return NodeReport(node, is_up=False, said=f"no answer within {deadline_s:g} s")
+        return _reported(node, Standing.DOWN, Seen("", (f"{node.address} gives no answer within {deadline_s:g} s",)))
     except EverlineError as fault:
-        return NodeReport(node, is_up=False, said=str(fault))
-    except (OSError, EOFError, httpx2.HTTPError) as fault:
-        return NodeReport(node, is_up=False, said=f"can't be reached ({str(fault) or type(fault).__name__})")
-    if report.skew_s is None or not report.is_skewed:
-        return report
-    off = f"its clock is {report.skew_s:+.1f} s off ours: see NTP on {node.host}"
-    return replace(report, said=f"{report.said}; {off}")
+        return _reported(node, Standing.DOWN, Seen("", (str(fault),)))
+    faults = (*seen.faults, *_age_faults(node, seen.version), *_clock_faults(node, seen.skew_s))
+    standing = Standing.UNREADY if faults else Standing.READY
+    return _reported(node, standing, Seen(seen.said, faults, seen.version, seen.skew_s))
 
 
-async def _redis(topology: Topology, secrets: Secrets, node: Node, _deadline_s: float) -> NodeReport:
-    role, now = await _ask_redis(
-        topology, secrets, Address(node.address, node.options_as(RedisOptions).port), ("ROLE",), ("TIME",)
-    )
-    skew_s = int(now[0]) + int(now[1]) / 1e6 - time()
-    if role[0] == b"master":
-        return NodeReport(node, is_up=True, said=f"primary, {len(role[2])} replicas", skew_s=skew_s)
-    link = role[3].decode()
+def _reported(node: Node, standing: Standing, seen: Seen) -> NodeReport:
     return NodeReport(
-        node, is_up=link == "connected", said=f"replica of {role[1].decode()}:{role[2]}, {link}", skew_s=skew_s
+        node.name, node.role, node.host, node.address, standing, seen.said, seen.faults, seen.version, seen.skew_s
     )
 
 
-async def _sentinel(topology: Topology, secrets: Secrets, node: Node, _deadline_s: float) -> NodeReport:
-    address = Address(node.address, node.options_as(SentinelOptions).port)
-    name = topology.cluster
-    primary, quorum = await _ask_redis(
-        topology, secrets, address, ("SENTINEL", "GET-MASTER-ADDR-BY-NAME", name), ("SENTINEL", "CKQUORUM", name)
-    )
-    if primary is None:
-        raise ProbeError(f"does not know the primary of {name!r}: give it the files that `everline render` writes")
-    is_enough = quorum.startswith(b"OK")
-    said = f"primary is {primary[0].decode()}:{int(primary[1])}; {quorum.decode()}"
-    return NodeReport(node, is_up=is_enough, said=said)
+def nearest_skew(earliest_s: float, latest_s: float, *, asked_at: float, answered_at: float) -> float:
+    """
+    The smallest difference to our clock that an answer allows, 0 if the clocks may agree.
+
+    The other's time was between `earliest_s` and `latest_s` when it answered, which was between `asked_at` and
+    `answered_at` on our clock.
+    """
+    least, most = earliest_s - answered_at, latest_s - asked_at
+    return min(max(least, 0.0), most) if most < 0 or least > 0 else 0.0
 
 
-async def _ask_redis(topology: Topology, secrets: Secrets, address: Address, *asked: tuple[str, ...]) -> list[Any]:
-    """What a server answers to each command; a refusal as its text."""
-    client = connect(address, redis_settings(topology, secrets))
+def _clock_faults(node: Node, skew_s: float | None) -> list[str]:
+    if skew_s is None or abs(skew_s) <= MOST_SKEW_S:
+        return []
+    way = "ahead of" if skew_s > 0 else "behind"
+    return [f"the clock of host {node.host} is {abs(skew_s):.1f} s {way} ours: let NTP run on both"]
+
+
+def _age_faults(node: Node, version: str) -> list[str]:
+    oldest = OLDEST.get(node.role)
+    numbers = tuple(int(one) for one in re.findall(r"\d+", version)[:2])
+    if not oldest or not numbers or numbers >= oldest:
+        return []
+    need = ".".join(map(str, oldest))
+    return [f"version {version} of {node.role} is too old, need {need} or later: upgrade it on host {node.host}"]
+
+
+class _Prober:
+    """How each role is asked. Every way raises EverlineError when the node gives no answer."""
+
+    def __init__(self, topology: Topology, secrets: Secrets, deadline_s: float) -> None:
+        self._topology = topology
+        self._secrets = secrets
+        self._deadline_s = deadline_s
+        self._connect_s = min(topology.timers.connect_ms / 1000, deadline_s)
+
+    def ways(self) -> dict[Role, Callable[[Node], Awaitable[Seen]]]:
+        everline = dict.fromkeys((Role.INGEST, Role.APP, Role.WITNESS), self._everline)
+        return {
+            Role.REDIS: self._redis, Role.SENTINEL: self._sentinel, Role.CLICKHOUSE: self._clickhouse,
+            Role.KEEPER: self._keeper, **everline,
+        }  # fmt: skip
+
+    # --- Redis ---
+
+    async def _redis(self, node: Node) -> Seen:
+        async with self._client(node, node.options_as(RedisOptions).port) as client:
+            await command(client, "PING")
+            asked_at = time()
+            seconds, micros = await command(client, "TIME")
+            answered_at = time()
+            role = await command(client, "ROLE")
+            info = _info(await command(client, "INFO", "server"))
+        at = int(seconds) + int(micros) / 1e6
+        skew = nearest_skew(at, at, asked_at=asked_at, answered_at=answered_at)
+        said, faults = _redis_role(role, others=len(self._topology.nodes_of(Role.REDIS)) - 1)
+        return Seen(said, tuple(faults), info.get("redis_version", ""), skew)
+
+    async def _sentinel(self, node: Node) -> Seen:
+        service = self._topology.cluster
+        async with self._client(node, node.options_as(SentinelOptions).port) as client:
+            try:
+                told = _told(await command(client, "SENTINEL", "MASTER", service))
+            except ResponseError as error:
+                raise ProbeError(
+                    f"Sentinel {node.name} does not watch {service!r} ({error}): render it anew"
+                ) from error
+            try:
+                await command(client, "SENTINEL", "CKQUORUM", service)
+                faults = []
+            except ResponseError as error:
+                faults = [f"no quorum: {error}"]
+            info = _info(await command(client, "INFO", "server"))
+        return Seen(
+            f"primary {Address(told['ip'], int(told['port']))}",
+            (*faults, *self._sentinel_faults(told)), info.get("redis_version", ""),
+        )  # fmt: skip
+
+    def _sentinel_faults(self, told: Mapping[str, str]) -> list[str]:
+        faults = [f"the primary is {told['flags']}"] if told["flags"] != "master" else []
+        for key, role, what in (
+            ("num-other-sentinels", Role.SENTINEL, "other Sentinels"), ("num-slaves", Role.REDIS, "replicas"),
+        ):  # fmt: skip
+            known, need = int(told[key]), len(self._topology.nodes_of(role)) - 1
+            if known < need:
+                faults.append(f"knows {known} of {need} {what}")
+        return faults
+
+    @asynccontextmanager
+    async def _client(self, node: Node, port: int) -> AsyncIterator["Redis"]:
+        address = Address(node.address, port)
+        settings = RedisSettings("", (), self._secrets.redis, connect_s=self._connect_s)
+        client = connect(address, settings)
+        try:
+            with in_our_words(address):
+                yield client
+        except BusLostError as fault:
+            raise ProbeError(f"{node.role} {address} gives no answer ({_short(fault.reason)})") from fault
+        except RedisError as fault:
+            raise ProbeError(f"{node.role} {address}: {_short(str(fault))}") from fault
+        finally:
+            await client.aclose()
+
+    # --- ClickHouse ---
+
+    async def _clickhouse(self, node: Node) -> Seen:
+        options = node.options_as(ClickHouseOptions)
+        address = ServerAddress(node.name, node.address, options.tcp_port, options.shard, options.replica)
+        server = Server(address, Login(CLICKHOUSE_USER, self._secrets.clickhouse, connect_s=self._connect_s))
+        limit_s = max(1.0, self._deadline_s - 0.5)
+        try:
+            asked_at = time()
+            about = await server.select("SELECT version() AS version, toUnixTimestamp(now()) AS now", limit_s=limit_s)
+            answered_at = time()
+            replicas = await server.select(_REPLICAS, limit_s=limit_s)
+        finally:
+            await server.close()
+        [(version, now)] = list(about.rows("version", "now"))
+        skew = nearest_skew(float(now), float(now) + 1, asked_at=asked_at, answered_at=answered_at)
+        faults, tables = self._replica_faults(replicas)
+        return Seen(f"shard {options.shard} replica {options.replica}, {tables} tables", faults, str(version), skew)
+
+    def _replica_faults(self, replicas: Answer) -> tuple[tuple[str, ...], int]:
+        faults: list[str] = []
+        home = f"/clickhouse/tables/{self._topology.cluster}/"
+        columns = ("table", "is_readonly", "is_session_expired", "queue_size", "absolute_delay", "active_replicas",
+                   "total_replicas", "zookeeper_path")  # fmt: skip
+        rows = list(replicas.rows(*columns))
+        for table, readonly, expired, queue, delay, active, total, path in rows:
+            if not str(path).startswith(home):
+                faults.append(
+                    f"{table} is of another cluster ({path}): give this one other servers, or cluster: its name"
+                )
+            if readonly or expired:
+                faults.append(f"{table} is read-only: its server has no session at Keeper")
+            if active < total:
+                faults.append(f"{table}: {active} of {total} replicas take part")
+            if delay > MOST_SKEW_S:
+                faults.append(f"{table} is {delay} s behind, {queue} parts to fetch or merge")
+        return tuple(faults), len(rows)
+
+    # --- Keeper ---
+
+    async def _keeper(self, node: Node) -> Seen:
+        answer = (await self._said(node, node.options_as(KeeperOptions).client_port, b"srvr")).decode(errors="replace")
+        version = re.search(r"version: v?([\d.]+)", answer)
+        mode = re.search(r"^Mode: (\w+)", answer, re.MULTILINE)
+        if not mode:
+            why = " ".join(answer.split())[:120] or "an empty answer; is srvr in 4lw.commands.whitelist?"
+            raise ProbeError(f"Keeper {node.name} serves nobody ({why}): has it a quorum?")
+        said = mode.group(1)
+        faults = () if said != "standalone" else ("runs alone: it does not know the other Keepers; render it anew",)
+        return Seen(said, faults, version.group(1) if version else "")
+
+    # --- Everline ---
+
+    async def _everline(self, node: Node) -> Seen:
+        port: int = node.options.http_port  # type: ignore[attr-defined]  # every Everline role has one
+        request = f"GET /readyz HTTP/1.1\r\nHost: {node.address}\r\nConnection: close\r\n\r\n".encode()
+        asked_at = time()
+        answer = (await self._said(node, port, request)).decode(errors="replace")
+        answered_at = time()
+        head, _, body = answer.partition("\r\n\r\n")
+        status = re.match(r"HTTP/1\.\d (\d{3})", head)
+        if not status:
+            raise ProbeError(
+                f"{node.name} at {node.address}:{port} speaks no HTTP: does another program have its port?"
+            )
+        skew = _http_skew(head, asked_at, answered_at)
+        if status.group(1) == "200":
+            return Seen("ready", skew_s=skew)
+        reasons = tuple(line.strip() for line in body.splitlines() if line.strip())
+        return Seen("not ready", reasons or (f"answers {status.group(1)} without a reason",), skew_s=skew)
+
+    async def _said(self, node: Node, port: int, question: bytes) -> bytes:
+        """All that a node answers to a question, until it hangs up."""
+        where = Address(node.address, port)
+        try:
+            async with asyncio.timeout(self._connect_s):
+                reader, writer = await asyncio.open_connection(*where)
+        except TimeoutError as error:
+            raise ProbeError(f"{where} takes no connection within {self._connect_s:g} s") from error
+        except OSError as error:
+            raise ProbeError(f"{where} takes no connection ({_os_reason(error)}): does {node.name} run?") from error
+        try:
+            writer.write(question)
+            return await reader.read(_MOST_BYTES) + await reader.read(_MOST_BYTES)
+        except OSError as error:
+            raise ProbeError(f"{where} hung up ({_os_reason(error)})") from error
+        finally:
+            writer.close()
+            with suppress(OSError):
+                await writer.wait_closed()
+
+
+def _redis_role(role: Any, *, others: int) -> tuple[str, list[str]]:
+    """What ROLE says, and what is wrong with it."""
+    kind = _text(role[0])
+    if kind == "master":
+        have = len(role[2])
+        faults = [f"{have} of {others} replicas follow it"] if have < others else []
+        return f"primary, {have} replicas", faults
+    source, state = Address(_text(role[1]), int(role[2])), _text(role[3])
+    faults = [] if state == "connected" else [f"its link to the primary {source} is in state {state}"]
+    return f"replica of {source}", faults
+
+
+def _http_skew(head: str, asked_at: float, answered_at: float) -> float | None:
+    found = re.search(r"^date: (.+)$", head, re.MULTILINE | re.IGNORECASE)
+    if not found:
+        return None
     try:
-        with in_our_words(address):
-            return [await command(client, *words) for words in asked]
-    except Exception as fault:
-        if not isinstance(fault, EverlineError):
-            raise ProbeError(f"{address} answers {fault}") from fault
-        raise
-    finally:
-        await client.aclose()
+        at = parsedate_to_datetime(found.group(1).strip()).timestamp()
+    except ValueError:
+        return None
+    # Servers tell the date of up to a second ago (they format it once a second), cut to whole seconds.
+    return nearest_skew(at, at + 2, asked_at=asked_at, answered_at=answered_at)
 
 
-async def _clickhouse(topology: Topology, secrets: Secrets, node: Node, deadline_s: float) -> NodeReport:
-    [address] = [one for one in server_addresses(topology) if one.name == node.name]
-    server = Server(address, clickhouse_login(topology, secrets))
-    try:
-        [(version, now)] = (
-            await server.select("SELECT version() AS version, toUInt32(now()) AS now", limit_s=deadline_s)
-        ).rows("version", "now")
-        [(tables, asleep, queue, delay)] = (await server.select(_REPLICAS, limit_s=deadline_s)).rows(
-            "tables", "asleep", "queue", "delay"
-        )
-    finally:
-        await server.close()
-    state = f"{tables} replicated tables" if tables else "no tables yet: the leader makes them"
-    if asleep:
-        state = f"{asleep} of {tables} tables are read-only: it has no session with Keeper"
-    # Whole seconds: half of one is the best guess of the rest.
-    return NodeReport(
-        node, is_up=not asleep, said=f"{version}, {state}, queue {queue}, delay {delay} s", skew_s=now + 0.5 - time()
-    )
+def _info(said: Any) -> dict[str, str]:
+    """INFO, whichever shape the driver gives it."""
+    if isinstance(said, dict):
+        return {str(name): str(value) for name, value in said.items()}
+    lines = (line.partition(":") for line in _text(said).splitlines() if ":" in line)
+    return {name: value for name, _, value in lines}
 
 
-_REPLICAS: Final = (
-    "SELECT count() AS tables, countIf(is_readonly OR is_session_expired) AS asleep, sum(queue_size) AS queue, "
-    "max(absolute_delay) AS delay FROM system.replicas WHERE database = 'everline'"
-)
+def _told(said: Any) -> dict[str, str]:
+    if not isinstance(said, dict):
+        said = dict(zip(said[::2], said[1::2], strict=True))
+    return {_text(name): _text(value) for name, value in said.items()}
 
 
-async def _keeper(_topology: Topology, _secrets: Secrets, node: Node, _deadline_s: float) -> NodeReport:
-    port = node.options_as(KeeperOptions).client_port
-    reader, writer = await asyncio.open_connection(node.address, port)
-    try:
-        writer.write(b"srvr")
-        await writer.drain()
-        said = (await reader.read(_KEEPER_BYTES)).decode(errors="replace")
-    finally:
-        writer.close()
-    found = {name.strip(): value.strip() for name, _, value in (line.partition(":") for line in said.splitlines())}
-    if "Mode" not in found:
-        raise ProbeError("serves nobody: it has no majority (are most keepers up, and do they reach each other?)")
-    return NodeReport(node, is_up=True, said=f"{found['Mode']}, {found.get('Connections', '?')} connections")
+def _text(value: Any) -> str:
+    return value.decode(errors="replace") if isinstance(value, bytes) else str(value)
 
 
-async def _everline(_topology: Topology, _secrets: Secrets, node: Node, deadline_s: float) -> NodeReport:
-    options = node.options
-    assert isinstance(options, AppOptions | IngestOptions | WitnessOptions)  # noqa: S101 - `_QUESTIONS` says so
-    async with httpx2.AsyncClient(timeout=deadline_s, trust_env=False) as client:
-        answer = await client.get(f"http://{_host(node.address)}:{options.http_port}/readyz")
-    reasons = "; ".join(answer.text.split("\n")).strip("; ")[:500]
-    is_ready = answer.status_code == httpx2.codes.OK
-    return NodeReport(node, is_up=is_ready, said="ready" if is_ready else reasons, skew_s=_skew_of(answer.headers))
+def _short(text: str) -> str:
+    return " ".join(text.split())[:160]
 
 
-def _skew_of(headers: Mapping[str, str]) -> float | None:
-    """Whole seconds: half of one is the best guess of the rest."""
-    date = headers.get("date")
-    return parsedate_to_datetime(date).timestamp() + 0.5 - time() if date else None
-
-
-def _host(address: str) -> str:
-    return f"[{address}]" if ":" in address else address
-
-
-_QUESTIONS: Final[Mapping[Role, Callable[[Topology, Secrets, Node, float], Awaitable[NodeReport]]]] = {
-    Role.REDIS: _redis,
-    Role.SENTINEL: _sentinel,
-    Role.CLICKHOUSE: _clickhouse,
-    Role.KEEPER: _keeper,
-    Role.INGEST: _everline,
-    Role.APP: _everline,
-    Role.WITNESS: _everline,
-}
+def _os_reason(error: OSError) -> str:
+    return _short(error.strerror or str(error) or type(error).__name__)

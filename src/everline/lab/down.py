@@ -1,0 +1,80 @@
+"""The end of a lab: found by the names of its parts alone, so it works whatever became of whoever made it."""
+
+import os
+import shutil
+import signal
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from everline.lab.errors import LabError
+from everline.lab.ip import ip_batch, ip_json, namespaces, processes_in
+from everline.lab.names import namespaces_of, root_link
+from everline.lab.processes import until
+
+_END_S = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Removed:
+    """What a lab's end found: how many processes and namespaces, and whether data was removed."""
+
+    processes: int
+    namespaces: int
+    wiped: bool = False
+
+
+def take_down(cluster: str) -> Removed:
+    """
+    Kill every process in a lab's namespaces, remove these and the link to them. Nothing there is no error.
+
+    Raises:
+        LabError: A process can't be killed, or the kernel refuses.
+    """
+    names = namespaces_of(cluster, namespaces())
+    killed: set[int] = set()
+
+    def all_gone() -> bool:
+        pids = processes_in(names)
+        killed.update(pids)
+        _kill(pids)
+        return not pids
+
+    if not until(all_gone, within_s=_END_S):
+        raise LabError(f"lab {cluster!r}: processes {_some(processes_in(names))} can't be killed; look at them with ps")
+    _remove_link(root_link(cluster))
+    ip_batch(f"netns delete {name}" for name in names)
+    return Removed(len(killed), len(names))
+
+
+def wipe(directory: Path) -> bool:
+    """Remove all files of a lab; whether there were any."""
+    if not directory.exists():
+        return False
+    shutil.rmtree(directory)
+    return True
+
+
+def forget_processes(directory: Path) -> None:
+    """Remove the records of processes that are gone."""
+    for record in directory.glob("*/run/*.json"):
+        record.unlink(missing_ok=True)
+
+
+def _remove_link(link: str) -> None:
+    """With it go the routes to the hosts."""
+    if any(one["ifname"] == link for one in ip_json("link", "show")):
+        ip_batch([f"link delete {link}"])
+
+
+def _kill(pids: Sequence[int]) -> None:
+    for pid in pids:
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+        with suppress(ChildProcessError):
+            os.waitpid(pid, os.WNOHANG)
+
+
+def _some(pids: Sequence[int]) -> str:
+    return ", ".join(map(str, pids[:5]))
