@@ -1,7 +1,8 @@
 """What the leader of a cluster does: tables, silent calls, old days, replicas that sleep or lack rows, live state."""
 
+import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from time import time_ns
 from typing import Final
@@ -35,6 +36,9 @@ OPEN_LOOK_BACK_US: Final = 86_400 * 1_000_000
 """Live state is rebuilt from the calls of a day: longer ones are rare, and come back with their next message."""
 
 
+Act = Callable[[Mandate], Awaitable[None]]
+
+
 class LeaderWork:
     """
     The duties of one node, should it lead.
@@ -54,28 +58,36 @@ class LeaderWork:
         )
         self._caretaker = Caretaker(by_shard(common.servers))
         self._reviver = Reviver(common.servers)
-        self._has_tables = False
+        self._tables = asyncio.Event()
 
     def duties(self) -> list[Duty]:
         """All of them, with their rhythm."""
         return [
             Duty("tables", TABLES_EVERY_S, 120, self._make_tables),
-            Duty("sleeping tables", REVIVE_EVERY_S, 15, self._revive),
-            Duty("live state", LIVE_EVERY_S, 60, self._keep_live_state),
-            Duty("silent calls", STALE_EVERY_S, 60, self._close_silent_calls),
-            Duty("old days", RETENTION_EVERY_S, 300, self._drop_old_days),
-            Duty("audit", AUDIT_EVERY_S, 600, self._audit),
+            Duty("sleeping tables", REVIVE_EVERY_S, 15, self._with_tables(self._revive)),
+            Duty("live state", LIVE_EVERY_S, 60, self._with_tables(self._keep_live_state)),
+            Duty("silent calls", STALE_EVERY_S, 60, self._with_tables(self._close_silent_calls)),
+            Duty("old days", RETENTION_EVERY_S, 300, self._with_tables(self._drop_old_days)),
+            Duty("audit", AUDIT_EVERY_S, 600, self._with_tables(self._audit)),
         ]
+
+    def _with_tables(self, act: Act) -> Act:
+        """The same, once the tables were seen to be there: before that a duty could only fail."""
+
+        async def turn(mandate: Mandate) -> None:
+            await self._tables.wait()
+            await act(mandate)
+
+        return turn
 
     async def _make_tables(self, mandate: Mandate) -> None:
         common = self._common
         still = not_fenced(mandate.token)
         await Migrator(common.servers, common.topology.cluster, node=common.node.name, still=still).migrate()
-        self._has_tables = True
+        self._tables.set()
 
     async def _revive(self, _: Mandate) -> None:
-        if self._has_tables:  # Before that, a table that is missing is being made.
-            await self._reviver.revive()
+        await self._reviver.revive()
 
     async def _drop_old_days(self, _: Mandate) -> None:
         day = (datetime.now(UTC) - timedelta(days=self._common.topology.store.retention_days)).date()

@@ -103,9 +103,8 @@ class Migrator:
     async def _until_settled(self, there: Sequence[Server]) -> None:
         """Let servers that have just been started find Keeper first: 18.16 dies of ON CLUSTER before it has."""
         for server in there:
-            while int((await server.select("SELECT uptime() AS s", limit_s=LOOK_S)).column("s")[0]) < SETTLED_S:
+            while not await _is_settled(server):  # noqa: ASYNC110 - what is waited for happens in another program
                 await asyncio.sleep(SETTLE_AGAIN_S)
-            await server.select("SELECT count() AS found FROM system.zookeeper WHERE path = '/'", limit_s=LOOK_S)
 
     async def _answering(self) -> list[Server]:
         there: list[Server] = []
@@ -158,6 +157,21 @@ class Migrator:
         await server.execute(
             f"INSERT INTO {DATABASE}.migrations (version, node, at_us) SELECT {row} WHERE {self._still}", limit_s=LOOK_S
         )
+
+
+async def _is_settled(server: Server) -> bool:
+    """Whether it has had time to look for Keeper, and the queue of DDL is in Keeper."""
+    [(seconds,)] = (await server.select("SELECT uptime() AS s", limit_s=LOOK_S)).rows("s")
+    if seconds < SETTLED_S:
+        return False
+    try:
+        await server.select("SELECT count() AS found FROM system.zookeeper WHERE path = '/clickhouse'", limit_s=LOOK_S)
+    except ServerLostError:
+        raise
+    except ServerError as fault:
+        log.info("store.keeper_not_found", extra={"server": server.name, "why": str(fault)})
+        return False
+    return True
 
 
 async def version_of(server: Server) -> int:

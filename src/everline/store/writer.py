@@ -116,6 +116,10 @@ class ClusterWriter:
         """Events that each server has acknowledged; all copies are counted."""
         return {name: one.acknowledged for name, one in self._delivery.members.items()}
 
+    def failures(self) -> dict[str, int]:
+        """How often each server has failed."""
+        return {name: one.circuit.failures for name, one in self._delivery.members.items()}
+
     def spool_age_s(self, now_s: float) -> float:
         """For how long the oldest spooled batch has waited; `now_s` is UTC epoch seconds."""
         oldest_at = self.spool.oldest_at

@@ -148,4 +148,4 @@ def attach(table: str) -> str:
 
 def keeper_answers() -> str:
     """Answers if the server has a session with Keeper, else it is an error."""
-    return "SELECT count() AS found FROM system.zookeeper WHERE path = '/'"
+    return "SELECT count() AS found FROM system.zookeeper WHERE path = '/clickhouse'"
