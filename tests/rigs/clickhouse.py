@@ -148,13 +148,13 @@ class ClickHouseRig:
 
 
 @contextmanager
-def clickhouses(directory: Path) -> Iterator[ClickHouseRig]:
-    """Start all, and end them."""
+def clickhouses(directory: Path, *, session_ms: int = 4000) -> Iterator[ClickHouseRig]:
+    """Start all, and end them. Keeper forgets a server that is gone after `session_ms`."""
     with ExitStack() as stack:
         keepers = stack.enter_context(zookeepers(directory / "zookeeper"))
         ports = iter(_free_ports(12))
         places = [(shard, replica, next(ports), next(ports), next(ports)) for shard in (1, 2) for replica in (1, 2)]
-        common = _common(keepers, [(shard, tcp) for shard, _, tcp, _, _ in places])
+        common = _common(keepers, [(shard, tcp) for shard, _, tcp, _, _ in places], session_ms)
         servers = tuple(
             _prepared(directory / f"s{shard}r{replica}", shard, replica, tcp, http, between, common)
             for shard, replica, tcp, http, between in places
@@ -180,7 +180,7 @@ def _prepared(directory: Path, shard: int, replica: int, tcp: int, http: int, be
     return ClickHouse(shard, replica, tcp, directory, config)
 
 
-def _common(keepers: Ensemble, servers: list[tuple[int, int]]) -> str:
+def _common(keepers: Ensemble, servers: list[tuple[int, int]], session_ms: int) -> str:
     shards = "".join(
         "<shard><internal_replication>true</internal_replication>"
         + "".join(
@@ -194,7 +194,7 @@ def _common(keepers: Ensemble, servers: list[tuple[int, int]]) -> str:
     nodes = "".join(f"<node><host>127.0.0.1</host><port>{one.client_port}</port></node>" for one in keepers.servers)
     return (
         f"<remote_servers><{CLUSTER}>{shards}</{CLUSTER}></remote_servers>"
-        f"<zookeeper>{nodes}<session_timeout_ms>4000</session_timeout_ms></zookeeper>"
+        f"<zookeeper>{nodes}<session_timeout_ms>{session_ms}</session_timeout_ms></zookeeper>"
         f"<distributed_ddl><path>/clickhouse/{CLUSTER}/task_queue/ddl</path></distributed_ddl>"
     )
 
