@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from everline import __version__
-from everline.cli import bench, calls, cluster, config, node, render, replay, store, topology, up
+from everline.cli import bench, calls, cluster, config, lab, node, render, replay, store, topology, up
 from everline.cli import run as run_node
 from everline.errors import EverlineError
 
@@ -28,6 +28,7 @@ calls.register(app)
 app.add_typer(config.app, name="config")
 app.add_typer(cluster.app, name="cluster")
 app.add_typer(node.app, name="node")
+app.add_typer(lab.app, name="lab")
 app.add_typer(store.app, name="store")
 app.add_typer(bench.app, name="bench")
 app.add_typer(topology.app, name="topology")

@@ -42,10 +42,9 @@ OLDEST: Final[Mapping[Role, tuple[int, ...]]] = {Role.CLICKHOUSE: (18, 16), Role
 """The first versions that read what `everline render` writes."""
 CLICKHOUSE_USER: Final = "everline"
 _MOST_BYTES: Final = 1 << 16
-_REPLICAS: Final = (
-    "SELECT table, is_readonly, is_session_expired, queue_size, absolute_delay, active_replicas, total_replicas, "
-    f"zookeeper_path FROM system.replicas WHERE database = '{DATABASE}' ORDER BY table"
-)
+_REPLICA: Final = ("table", "is_readonly", "is_session_expired", "queue_size", "absolute_delay", "active_replicas",
+                   "total_replicas", "zookeeper_path")  # fmt: skip
+_REPLICAS: Final = f"SELECT {', '.join(_REPLICA)} FROM system.replicas WHERE database = '{DATABASE}' ORDER BY table"  # noqa: S608 - constants
 
 
 class Standing(StrEnum):
@@ -224,7 +223,7 @@ class _Prober:
             with in_our_words(address):
                 yield client
         except BusLostError as fault:
-            raise ProbeError(f"{node.role} {address} gives no answer ({_short(fault.reason)})") from fault
+            raise ProbeError(f"{address} gives no answer ({_link_reason(fault)}): does {node.name} run?") from fault
         except RedisError as fault:
             raise ProbeError(f"{node.role} {address}: {_short(str(fault))}") from fault
         finally:
@@ -252,9 +251,7 @@ class _Prober:
     def _replica_faults(self, replicas: Answer) -> tuple[tuple[str, ...], int]:
         faults: list[str] = []
         home = f"/clickhouse/tables/{self._topology.cluster}/"
-        columns = ("table", "is_readonly", "is_session_expired", "queue_size", "absolute_delay", "active_replicas",
-                   "total_replicas", "zookeeper_path")  # fmt: skip
-        rows = list(replicas.rows(*columns))
+        rows = list(replicas.rows(*_REPLICA))
         for table, readonly, expired, queue, delay, active, total, path in rows:
             if not str(path).startswith(home):
                 faults.append(
@@ -366,6 +363,13 @@ def _text(value: Any) -> str:
 
 def _short(text: str) -> str:
     return " ".join(text.split())[:160]
+
+
+def _link_reason(fault: BusLostError) -> str:
+    """The driver's words hold the address twice; what the system said is behind them."""
+    cause = fault.__cause__
+    behind = cause.__context__ if cause else None
+    return _os_reason(behind) if isinstance(behind, OSError) and behind.errno else _short(fault.reason)
 
 
 def _os_reason(error: OSError) -> str:

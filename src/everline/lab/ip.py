@@ -79,6 +79,7 @@ def _run(words: list[str], text: str) -> str:
     try:
         done = subprocess.run(  # noqa: S603 - ip and tc
             words, input=text, capture_output=True, text=True, timeout=_DEADLINE_S, check=False,
+            start_new_session=True,  # Ctrl-C is ours to handle, not to break a change in two.
             env={"PATH": PATH, "LC_ALL": "C", "HOME": os.environ.get("HOME", "/")},
         )  # fmt: skip
     except FileNotFoundError as error:

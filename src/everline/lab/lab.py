@@ -142,11 +142,11 @@ class Lab:
         """Where its program runs; `ip netns exec` takes other programs there."""
         return self.fabric.host_namespace(node.host)
 
-    def last_words(self, node: Node, *, lines: int = 8) -> str:
-        """The end of the log of a node; for ClickHouse of its error log too, without the stack traces."""
+    def last_words(self, node: Node, *, lines: int = 8) -> list[str]:
+        """The last lines of a node's log; for ClickHouse of its error log too, without the stack traces."""
         own = self.layout.log(node)
         paths = [own, own.parent / node.name / "clickhouse-server.err.log"]
-        return "\n".join(_tail(path, lines) for path in paths if path.exists())
+        return [line for path in paths if path.exists() for line in _tail(path, lines)]
 
     def _signal_and_wait(self, nodes: Iterable[Node], number: signal.Signals) -> None:
         records = self._records(nodes)
@@ -168,9 +168,9 @@ class Lab:
         self.fabric.heal(*names)
 
 
-def _tail(path: Path, lines: int) -> str:
+def _tail(path: Path, lines: int) -> list[str]:
     with path.open("rb") as file:
         file.seek(max(0, path.stat().st_size - _TAIL_BYTES))
         text = file.read().decode("utf-8", "replace")
     kept = [line for line in text.splitlines() if line.strip() and not _OF_STACK_TRACE.match(line)]
-    return "\n".join(kept[-lines:])
+    return kept[-lines:]

@@ -13,7 +13,7 @@ from typing import Final
 from everline.cluster.probe import NodeReport, Standing, probe
 from everline.cluster_file import Secrets
 from everline.lab.down import forget_processes, take_down
-from everline.lab.errors import LabError, UnfitError
+from everline.lab.errors import NotReadyError, UnfitError
 from everline.lab.fabric import look_for_room
 from everline.lab.lab import Lab
 from everline.lab.processes import ProcessState
@@ -43,7 +43,8 @@ async def bring_up(
 
     Raises:
         UnfitError: It can't start here; nothing was touched.
-        LabError: It did not come up; with what is missing and the end of its log.
+        NotReadyError: It did not come up; with what is missing and the end of its log.
+        LabError: The kernel refused something.
         TopologyError: A secret can't be used.
     """
     nodes = [node for node in lab.topology.nodes if any(node.role in wave for wave in waves)]
@@ -83,7 +84,7 @@ async def until_ready(
     Wait until nodes serve, as they say themselves; `deadline` is on the monotonic clock.
 
     Raises:
-        LabError: One has ended, or is not ready in time.
+        NotReadyError: One has ended, or is not ready in time.
     """
     roles = ", ".join(dict.fromkeys(str(node.role) for node in nodes))
     while True:
@@ -94,11 +95,11 @@ async def until_ready(
             return reports
         ended = [node for node in nodes if lab.state(node) is ProcessState.ENDED]
         if ended:
-            raise LabError(f"{_names(ended)} ended at once\n{_words(lab, ended)}")
+            raise NotReadyError(f"{_names(ended)} ended by itself", details=_words(lab, ended))
         if monotonic() > deadline:
             late = [lab.topology.node(report.node) for report in missing]
-            told = "\n".join(f"{one.node}: {'; '.join(one.faults)}" for one in missing)
-            raise LabError(f"not ready in time: {_names(late)}\n{told}\n{_words(lab, late)}")
+            told = [f"{one.node}: {'; '.join(one.faults)}" for one in missing]
+            raise NotReadyError(f"not ready in time: {_names(late)}", details=(*told, *_words(lab, late)))
         await asyncio.sleep(_PAUSE_S)
 
 
@@ -110,12 +111,12 @@ def _names(nodes: Sequence[Node]) -> str:
     return ", ".join(node.name for node in nodes)
 
 
-def _words(lab: Lab, nodes: Sequence[Node]) -> str:
+def _words(lab: Lab, nodes: Sequence[Node]) -> tuple[str, ...]:
     """The ends of some logs, and where all of them are."""
     shown = nodes[:_MOST_TAILS]
-    tails = [f"--- {lab.layout.log(node)}\n{lab.last_words(node)}" for node in shown]
+    tails = [line for node in shown for line in (f"--- {lab.layout.log(node)}", *lab.last_words(node))]
     more = [f"--- and {len(nodes) - len(shown)} more in {lab.layout.directory}"] if len(nodes) > len(shown) else []
-    return "\n".join([*tails, *more])
+    return (*tails, *more)
 
 
 @contextmanager

@@ -1,0 +1,62 @@
+"""What `everline lab status` tells: process, link and answer of every node."""
+
+import asyncio
+from dataclasses import dataclass
+from typing import Final
+
+from everline.cluster.probe import NodeReport, probe
+from everline.lab.lab import Lab
+from everline.lab.processes import ProcessState
+
+ASK_S: Final = 3.0
+
+
+@dataclass(frozen=True, slots=True)
+class NodeView:
+    """
+    One node.
+
+    Attributes:
+        process: As the kernel has it.
+        has_program: False while its role has none yet.
+        link: `up`; `cut` if its host is, `region cut` if its region is.
+        report: What it answers, asked over the link that faults never cut.
+    """
+
+    process: ProcessState
+    has_program: bool
+    link: str
+    report: NodeReport
+
+    @property
+    def process_text(self) -> str:
+        """For people."""
+        return str(self.process) if self.has_program else "skipped"
+
+    def as_json(self) -> dict[str, object]:
+        """As `--json` prints it."""
+        own = {"process": str(self.process), "has_program": self.has_program, "link": self.link}
+        return self.report.as_json() | own
+
+
+async def view(lab: Lab) -> list[NodeView]:
+    """
+    Every node, in the order of the file. Takes `ASK_S` at most.
+
+    Raises:
+        TopologyError: A secret of the lab can't be read.
+    """
+    reports, cuts = await asyncio.gather(
+        probe(lab.topology, lab.secrets(), deadline_s=ASK_S), asyncio.to_thread(lab.fabric.cuts)
+    )
+    states = lab.states()
+    return [
+        NodeView(state.process, state.has_program, _link(state.node.host, state.node.region, cuts), report)
+        for state, report in zip(states, reports, strict=True)
+    ]
+
+
+def _link(host: str, region: str, cuts: list[str]) -> str:
+    if host in cuts:
+        return "cut"
+    return "region cut" if region in cuts else "up"
