@@ -4,10 +4,14 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test check format bench clean lock
+.PHONY: demo lab test check format bench clean lock
 
 demo: $(VENV)/.runtime  ## Start one node on the embedded engine, play a sample of real traffic, go on listening.
 	@exec $(BIN)/everline up --demo
+
+lab: $(VENV)/.runtime  ## Start a whole cluster on this machine, as root: two regions and a witness, real engines.
+	@bash scripts/install-peers.sh lab
+	@$$([ "$$(id -u)" -eq 0 ] || echo sudo) $(BIN)/everline lab up
 
 test: $(VENV)/.dev  ## Run every test; installs the programs that the tests drive (SIPp, Kamailio, …) where it may.
 	@bash scripts/install-peers.sh

@@ -8,7 +8,7 @@ import asyncio
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager, suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from email.utils import parsedate_to_datetime
 from enum import StrEnum
 from time import time
@@ -64,12 +64,14 @@ class Seen:
     Attributes:
         said: What it is now, such as `primary, 2 replicas`.
         skew_s: Its clock less ours, the smallest difference that the answer allows; None if it tells no time.
+        tables: Replicated tables of a ClickHouse server; 0 until a leader has made them, None for other roles.
     """
 
     said: str
     faults: tuple[str, ...] = ()
     version: str = ""
     skew_s: float | None = None
+    tables: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +87,7 @@ class NodeReport:
     faults: tuple[str, ...] = field(default=())
     version: str = ""
     skew_s: float | None = None
+    tables: int | None = None
 
     def as_json(self) -> dict[str, object]:
         """As `--json` prints it."""
@@ -117,12 +120,21 @@ async def _report(prober: "_Prober", node: Node, deadline_s: float) -> NodeRepor
         return _reported(node, Standing.DOWN, Seen("", (str(fault),)))
     faults = (*seen.faults, *_age_faults(node, seen.version), *_clock_faults(node, seen.skew_s))
     standing = Standing.UNREADY if faults else Standing.READY
-    return _reported(node, standing, Seen(seen.said, faults, seen.version, seen.skew_s))
+    return _reported(node, standing, replace(seen, faults=faults))
 
 
 def _reported(node: Node, standing: Standing, seen: Seen) -> NodeReport:
     return NodeReport(
-        node.name, node.role, node.host, node.address, standing, seen.said, seen.faults, seen.version, seen.skew_s
+        node.name,
+        node.role,
+        node.host,
+        node.address,
+        standing,
+        seen.said,
+        seen.faults,
+        seen.version,
+        seen.skew_s,
+        seen.tables,
     )
 
 
@@ -246,7 +258,8 @@ class _Prober:
         [(version, now)] = list(about.rows("version", "now"))
         skew = nearest_skew(float(now), float(now) + 1, asked_at=asked_at, answered_at=answered_at)
         faults, tables = self._replica_faults(replicas)
-        return Seen(f"shard {options.shard} replica {options.replica}, {tables} tables", faults, str(version), skew)
+        said = f"shard {options.shard} replica {options.replica}, {tables} tables"
+        return Seen(said, faults, str(version), skew, tables)
 
     def _replica_faults(self, replicas: Answer) -> tuple[tuple[str, ...], int]:
         faults: list[str] = []

@@ -27,6 +27,7 @@ DEADLINE_S: Final = 90.0
 _ASK_S: Final = 2.0
 _PAUSE_S: Final = 0.3
 _MOST_TAILS: Final = 3
+_MOST_NAMED: Final = 3
 
 Tell = Callable[[str], None]
 """Takes a line about how far it is."""
@@ -69,16 +70,34 @@ async def _start_waves(
     lab: Lab, secrets: Secrets, waves: Sequence[Sequence[Role]], *, deadline_s: float, tell: Tell
 ) -> list[NodeReport]:
     deadline = monotonic() + deadline_s
-    reports: list[NodeReport] = []
+    started: list[Node] = []
     for wave in waves:
         nodes = lab.start(node for role in wave for node in lab.topology.nodes_of(role))
         if nodes:
-            reports += await until_ready(lab, secrets, nodes, deadline=deadline, tell=tell)
-    return reports
+            await until_ready(lab, secrets, nodes, deadline=deadline, tell=tell)
+        started += nodes
+    has_leader = any(node.role in {Role.APP, Role.WITNESS} for node in started)
+    is_ready = _is_in_use if has_leader else _is_ready
+    return await until_ready(lab, secrets, started, deadline=deadline, tell=tell, is_ready=is_ready)
+
+
+def _is_ready(report: NodeReport) -> bool:
+    return report.standing is Standing.READY
+
+
+def _is_in_use(report: NodeReport) -> bool:
+    """Ready, and a leader has made the tables."""
+    return _is_ready(report) and report.tables != 0
 
 
 async def until_ready(
-    lab: Lab, secrets: Secrets, nodes: Sequence[Node], *, deadline: float, tell: Tell
+    lab: Lab,
+    secrets: Secrets,
+    nodes: Sequence[Node],
+    *,
+    deadline: float,
+    tell: Tell,
+    is_ready: Callable[[NodeReport], bool] = _is_ready,
 ) -> list[NodeReport]:
     """
     Wait until nodes serve, as they say themselves; `deadline` is on the monotonic clock.
@@ -86,10 +105,11 @@ async def until_ready(
     Raises:
         NotReadyError: One has ended, or is not ready in time.
     """
-    roles = ", ".join(dict.fromkeys(str(node.role) for node in nodes))
+    names = list(dict.fromkeys(str(node.role) for node in nodes))
+    roles = ", ".join(names) if len(names) <= _MOST_NAMED else "everything"
     while True:
         reports = await probe(lab.topology, secrets, deadline_s=_ASK_S, nodes=nodes)
-        missing = [report for report in reports if report.standing is not Standing.READY]
+        missing = [report for report in reports if not is_ready(report)]
         tell(f"{roles}: {len(nodes) - len(missing)} of {len(nodes)} ready{_waiting_for(missing)}")
         if not missing:
             return reports
@@ -98,7 +118,7 @@ async def until_ready(
             raise NotReadyError(f"{_names(ended)} ended by itself", details=_words(lab, ended))
         if monotonic() > deadline:
             late = [lab.topology.node(report.node) for report in missing]
-            told = [f"{one.node}: {'; '.join(one.faults)}" for one in missing]
+            told = [f"{one.node}: {'; '.join(one.faults) or one.said}" for one in missing]
             raise NotReadyError(f"not ready in time: {_names(late)}", details=(*told, *_words(lab, late)))
         await asyncio.sleep(_PAUSE_S)
 
