@@ -4,7 +4,9 @@ The network of a lab: a namespace for each host, a bridge for each region, and a
 Hosts have their own addresses, and reach each other over the data interface only. The root namespace reaches each at
 the same address over an interface of its own, which no fault cuts: so it can load and question what is cut off.
 
-Whatever is cut is silent: nothing is refused, frames are lost. That state is the kernel's; nothing of it is kept here.
+Whatever is cut is silent: nothing is refused, frames are lost, since its port is taken out of the bridge. A port that
+is set down would do as well, but a carrier that comes back is noticed by the kernel up to a second late.
+That state is the kernel's; nothing of it is kept here.
 """
 
 from collections.abc import Iterable, Sequence
@@ -133,12 +135,12 @@ class Fabric:
         Raises:
             LabError: No host, rack or region, or more than one of them, has that name.
         """
-        self._set(targets, "down")
+        self._plug(targets, is_in=False)
 
     def heal(self, *targets: str) -> None:
         """Let hosts, racks or regions be heard again, in both directions; everything if none is named."""
         chosen = targets or (*self._hosts, *self._regions)
-        self._set(chosen, "up")
+        self._plug(chosen, is_in=True)
         for target in chosen:
             for host in self._hosts_of(target):
                 self._let_pass(host)
@@ -152,20 +154,23 @@ class Fabric:
 
     def cuts(self) -> list[str]:
         """Which hosts and regions are cut now, as the kernel has it."""
-        down = {
-            link["ifname"] for link in ip_json("link", "show", namespace=self.namespace) if "UP" not in link["flags"]
-        }
-        hosts = [name for name, number in self._hosts.items() if f"d{number}" in down]
-        return hosts + [name for name, number in self._regions.items() if f"t{number}" in down]
+        down = {link["ifname"] for link in ip_json("link", "show", namespace=self.namespace) if "master" not in link}
+        hosts = [name for name, number in self._hosts.items() if f"d{number}" in unplugged]
+        return hosts + [name for name, number in self._regions.items() if f"t{number}" in unplugged]
 
-    def _set(self, targets: Iterable[str], state: str) -> None:
-        links = [link for target in targets for link in self._links_of(target)]
-        ip_batch((f"link set {link} {state}" for link in dict.fromkeys(links)), namespace=self.namespace)
+    def _plug(self, targets: Iterable[str], *, is_in: bool) -> None:
+        ports = {port: bridge for target in targets for port, bridge in self._ports_of(target)}
+        where = {port: f"master {bridge}" if is_in else "nomaster" for port, bridge in ports.items()}
+        ip_batch((f"link set {port} {place}" for port, place in where.items()), namespace=self.namespace)
 
-    def _links_of(self, target: str) -> list[str]:
-        if target in self._regions and not self._racks().get(target) and target not in self._hosts:
-            return [f"t{self._regions[target]}"]
-        return [f"d{self._hosts[host]}" for host in self._hosts_of(target)]
+    def _ports_of(self, target: str) -> list[tuple[str, str]]:
+        """The ports to cut, each with the bridge that it belongs into."""
+        hosts = self._hosts_of(target)
+        if not hosts:
+            number = self._regions[target]
+            return [(f"t{number}", f"r{number}")]
+        regions = {host.name: self._regions[host.region] for host in self._topology.hosts}
+        return [(f"d{self._hosts[host]}", f"r{regions[host]}") for host in hosts]
 
     def _hosts_of(self, target: str) -> Sequence[str]:
         """The hosts that a name stands for; none for a region, which is cut at its trunk."""
