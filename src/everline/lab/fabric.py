@@ -154,7 +154,9 @@ class Fabric:
 
     def cuts(self) -> list[str]:
         """Which hosts and regions are cut now, as the kernel has it."""
-        down = {link["ifname"] for link in ip_json("link", "show", namespace=self.namespace) if "master" not in link}
+        unplugged = {
+            link["ifname"] for link in ip_json("link", "show", namespace=self.namespace) if "master" not in link
+        }
         hosts = [name for name, number in self._hosts.items() if f"d{number}" in unplugged]
         return hosts + [name for name, number in self._regions.items() if f"t{number}" in unplugged]
 
