@@ -122,11 +122,12 @@ async def running_load(
     readiness = Readiness(destinations, copies=plan.copies)
     ways = ways_to(destinations, ledger.refuse, make=make_way)
     load = Load(plan.messages(), readiness.choose, ways, ledger, rate_per_s=plan.rate_per_s)
-    async with asyncio.TaskGroup() as tasks:
-        watching = tasks.create_task(readiness.watch(), name="readiness")
-        sending = tasks.create_task(load.run(), name="load")
-        try:
-            yield RunningLoad(ledger, readiness, load, sending)
-        finally:
-            load.stop()
-            watching.cancel()
+    watching = asyncio.create_task(readiness.watch(), name="readiness")
+    sending = asyncio.create_task(load.run(), name="load")
+    try:
+        yield RunningLoad(ledger, readiness, load, sending)
+    finally:
+        load.stop()
+        watching.cancel()
+        await asyncio.wait([watching, sending])
+    sending.result()

@@ -1,0 +1,58 @@
+"""One lab for all faults of a run, and a table of what they did to it."""
+
+import asyncio
+import os
+import sys
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+from tests.conftest import require_programs
+from tests.faults.site import Site, visited
+
+from everline.drill.report import DrillResult, table_of
+from everline.lab.down import take_down
+from everline.lab.lab import Lab
+from everline.lab.up import bring_up
+from everline.topology.parse import parse_topology
+
+EXAMPLE = Path(__file__).parents[2] / "examples" / "two-regions-and-witness.yaml"
+CLUSTER = "faults"
+WHOLE_AGAIN_S = 60.0
+
+
+@pytest.fixture(scope="session")
+def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
+    """The example of two regions and a witness, under a name and addresses of its own."""
+    if os.geteuid() != 0:
+        said = "a lab needs root: run the tests by sudo"
+        if os.environ.get("CI") == "true":
+            pytest.fail(said, pytrace=False)
+        pytest.skip(said)
+    require_programs("redis-server", "/usr/sbin/clickhouse-server", "java", "ip")
+    text = EXAMPLE.read_text().replace("cluster: everline", f"cluster: {CLUSTER}").replace("10.77.", "10.78.")
+    made = Lab(tmp_path_factory.mktemp("lab") / CLUSTER, parse_topology(text, source=EXAMPLE.name))
+    take_down(CLUSTER)
+    try:
+        asyncio.run(bring_up(made, text, tell=lambda line: print(line, file=sys.stderr)))
+        yield made
+    finally:
+        take_down(CLUSTER)
+
+
+@pytest.fixture
+async def site(lab: Lab) -> AsyncIterator[Site]:
+    """The lab's cluster, whole; whatever the test before left broken is let go, healed and started."""
+    async with visited(lab) as site:
+        await site.restore(within_s=WHOLE_AGAIN_S)
+        yield site
+
+
+@pytest.fixture(scope="session")
+def results() -> Iterator[list[DrillResult]]:
+    """What each fault did; printed as a table when all are through."""
+    found: list[DrillResult] = []
+    yield found
+    if found:
+        Console(file=sys.stderr, width=160).print(table_of(found))

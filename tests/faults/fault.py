@@ -1,0 +1,90 @@
+"""What a fault of the table is, and the story of one while it happens."""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+
+from tests.faults.site import Site
+
+from everline.cluster.candidacy import Term
+from everline.drill.ledger import Outage
+from everline.drill.load import RunningLoad
+from everline.drill.recovery import Moment, Probe
+from everline.topology.model import Node
+
+
+@dataclass(slots=True)
+class Story:
+    """
+    One fault under load.
+
+    Attributes:
+        fault: When it was.
+        healed: When its end began.
+        hit: The nodes that it concerns.
+        term: The leadership before it.
+        outages: When ingest nodes took nothing.
+        figures: What was measured besides, for the report.
+    """
+
+    site: Site
+    load: RunningLoad
+    fault: Moment
+    healed: Moment
+    hit: tuple[Node, ...] = ()
+    term: Term | None = None
+    outages: list[Outage] = field(default_factory=list)
+    figures: list[str] = field(default_factory=list)
+
+    @property
+    def run(self) -> str:
+        """The name of the run in its Call-IDs."""
+        return self.load.ledger.run
+
+
+Act = Callable[[Story], Awaitable[None]]
+"""Does something to the lab, or looks at it and fails if it is not as it must be."""
+
+
+async def nothing(_: Story) -> None:
+    """No act."""
+
+
+def none_lost(_: Story) -> int:
+    """The usual allowance."""
+    return 0
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """
+    One line of the table.
+
+    Attributes:
+        sentence: When what happens, then what by when.
+        inject: Makes the fault, and notes what it hit.
+        heal: Ends it; what is down is started, without waiting for it.
+        recovered: Gives the probe for the first act that shows recovery.
+        within_s: Recovery must be within so many seconds.
+        is_after_heal: Counted from the heal, where nothing can recover before it; else from the fault.
+        held_s: For how long the fault lasts.
+        equal_within_s: After the heal, so many seconds until all is equal to the ledger.
+        copies: To how many ingest nodes each message goes.
+        meanwhile: What must be so while it lasts.
+        afterwards: What must be so once all is equal.
+        most_lost: How many events may be lost, by the formula of the documentation.
+    """
+
+    name: str
+    sentence: str
+    inject: Act
+    heal: Act
+    recovered: Callable[[Story], Probe]
+    within_s: float
+    is_after_heal: bool = False
+    held_s: float = 0.0
+    equal_within_s: float = 30.0
+    copies: int = 1
+    rate_per_s: float = 300.0
+    meanwhile: tuple[Act, ...] = ()
+    afterwards: tuple[Act, ...] = ()
+    most_lost: Callable[[Story], int] = none_lost

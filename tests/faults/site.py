@@ -1,0 +1,127 @@
+"""The lab of the fault tests: eyes to see its cluster, hands to harm it, and the way back to a whole one."""
+
+import asyncio
+import shutil
+from collections.abc import AsyncIterator, Iterable, Sequence
+from contextlib import asynccontextmanager
+
+from tests.faults.eyes import QUESTION_S, Eyes, until
+
+from everline.cluster.visit import Visit, visiting
+from everline.drill.recovery import Probe
+from everline.lab.lab import Lab
+from everline.store.schema import DATABASE
+from everline.topology.model import ClickHouseOptions, Node, Role
+
+FORGETFUL_TABLES = ("messages_local", "calls_local")
+COMMAND_S = 60.0
+
+
+class Site(Eyes):
+    """Everything that a fault needs. Acts on programs go to a thread, so that the load goes on."""
+
+    def __init__(self, lab: Lab, visit: Visit) -> None:
+        super().__init__(visit)
+        self._lab = lab
+
+    async def kill(self, nodes: Sequence[Node]) -> None:
+        """SIGKILL."""
+        await asyncio.to_thread(self._lab.kill, self._running(nodes))
+
+    async def pause(self, nodes: Sequence[Node]) -> None:
+        """SIGSTOP."""
+        await asyncio.to_thread(self._lab.pause, nodes)
+
+    async def resume(self, nodes: Sequence[Node]) -> None:
+        """SIGCONT."""
+        await asyncio.to_thread(self._lab.resume, nodes)
+
+    async def start(self, nodes: Sequence[Node]) -> None:
+        """Start those that do not run, without waiting until they serve."""
+        await asyncio.to_thread(self._lab.start, nodes)
+
+    async def cut(self, *names: str) -> None:
+        """Cut hosts, racks or regions from the rest."""
+        await asyncio.to_thread(self._lab.cut, names)
+
+    async def heal(self) -> None:
+        """Every link carries again."""
+        await asyncio.to_thread(self._lab.heal)
+
+    async def wipe(self, node: Node) -> None:
+        """The disk of a node that is down is lost."""
+        await asyncio.to_thread(self._lab.wipe, node)
+
+    async def forget_calls(self, node: Node) -> None:
+        """A Redis that is down loses all it held, but not who it is."""
+        for path in self._lab.layout.data(node).iterdir():
+            if path.name != "live.conf":
+                await asyncio.to_thread(shutil.rmtree, path) if path.is_dir() else path.unlink()
+
+    async def forget_parts(self, node: Node) -> None:
+        """A replica that is down loses parts from its disk and from Keeper, once its session there has ended."""
+        options = node.options_as(ClickHouseOptions)
+        for table in FORGETFUL_TABLES:
+            replica = f"/clickhouse/tables/{self.topology.cluster}/{options.shard}/{table}/replicas/{options.replica}"
+            await until(self._is_absent(f"{replica}/is_active"), within_s=20, what="the replica's session has ended")
+            for part in await self.keeper.children(f"{replica}/parts"):
+                await self.keeper.delete_tree(f"{replica}/parts/{part}")
+            kept = self._lab.layout.data(node) / "data" / DATABASE / table
+            for path in kept.iterdir():
+                if path.is_dir() and path.name != "detached":
+                    await asyncio.to_thread(shutil.rmtree, path)
+
+    async def merge(self, nodes: Iterable[Node], *, going: bool) -> None:
+        """Let servers merge parts, or not: by a merge a replica would fetch what it has forgotten."""
+        verb = "START" if going else "STOP"
+        for node in nodes:
+            for table in FORGETFUL_TABLES:
+                await self.servers[node.name].execute(f"SYSTEM {verb} MERGES {DATABASE}.{table}", limit_s=QUESTION_S)
+
+    async def everline(self, *words: str) -> str:
+        """What a command of Everline says, run by an operator on this machine."""
+        process = await asyncio.create_subprocess_exec(
+            self._lab.layout.programs.everline, *words, "--cluster", str(self._lab.layout.cluster_file),
+            stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
+        )  # fmt: skip
+        async with asyncio.timeout(COMMAND_S):
+            said = (await process.communicate())[0].decode()
+        assert process.returncode == 0, f"everline {' '.join(words)}: {said}"
+        return said
+
+    async def restore(self, *, within_s: float) -> None:
+        """Whatever was left broken is let go, healed and started; return when the cluster is whole."""
+        await self.resume(self.topology.nodes)
+        await self.heal()
+        await self.start(self.topology.nodes)
+
+        try:
+            await until(self._is_whole, within_s=within_s, what="the cluster is whole")
+        except AssertionError as error:
+            raise AssertionError(f"{error}: {await self.faults()}") from error
+
+    async def _is_whole(self) -> bool:
+        if await self.faults():
+            return False
+        return all(await asyncio.gather(*map(self.has_empty_spool, self.topology.nodes_of(Role.INGEST))))
+
+    def _running(self, nodes: Sequence[Node]) -> list[Node]:
+        """Those that have a program."""
+        return [state.node for state in self._lab.states() if state.has_program and state.node in nodes]
+
+    def _is_absent(self, path: str) -> Probe:
+        async def look() -> bool:
+            return await self.keeper.get(path) is None
+
+        return look
+
+
+@asynccontextmanager
+async def visited(lab: Lab) -> AsyncIterator[Site]:
+    """The site of a lab that is up."""
+    async with visiting(lab.topology, lab.secrets()) as visit:
+        site = Site(lab, visit)
+        try:
+            yield site
+        finally:
+            await site.close()
