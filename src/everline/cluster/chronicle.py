@@ -109,13 +109,20 @@ class Chronicle:
 
     def cut(self, off: CutOff) -> None:
         """For `Heart`."""
+        self._cut(off, "no echo of own heartbeats: Redis is out of reach")
+
+    def keeper_cut(self, off: CutOff) -> None:
+        """For `KeeperWatch`."""
+        self._cut(off, "Keeper is out of reach: this side does not lead, and packets wait in the spool")
+
+    def _cut(self, off: CutOff, reason: str) -> None:
         if off.until_us:
             self.note_own(
                 Kind.RECONNECTED, off.until_us, acted_us=off.until_us,
                 details={"cut_off_s": (off.until_us - off.since_us) / 1e6},
             )  # fmt: skip
         else:
-            self.note_own(Kind.CUT_OFF, off.since_us, reason="no echo of own heartbeats", detected_us=time_ns() // 1000)
+            self.note_own(Kind.CUT_OFF, off.since_us, reason=reason, detected_us=time_ns() // 1000)
 
     def _since(self, term: Term) -> list[TableChange]:
         """What the former leader did not write: it was last heard before that, or had left the seat."""

@@ -25,6 +25,7 @@ from everline.cluster.heart import BeatChannel, Heart
 from everline.cluster.hooks import Hooks
 from everline.cluster.journal import Journal, LogSink
 from everline.cluster.keeper import Keeper
+from everline.cluster.keeper_watch import KeeperWatch
 from everline.cluster.leader import Duty, Fence, LeaderDuties, Mandate
 from everline.cluster.table import Member, NodeTable
 from everline.errors import EverlineError
@@ -147,6 +148,8 @@ class ClusterMember:
             cut=self.chronicle.cut,
         )
 
+        self.keeper_watch = KeeperWatch(keeper, self.chronicle.keeper_cut, patience_s=timers.dead_ms / 1000)
+
     def token(self) -> int:
         """The token if this node leads and can be sure of it, else 0."""
         term = self.election.term
@@ -163,6 +166,7 @@ class ClusterMember:
             async with asyncio.TaskGroup() as middle:
                 middle.create_task(self.drains.run(), name="drains")
                 middle.create_task(self.hooks.run(), name="hooks")
+                middle.create_task(self.keeper_watch.run(), name="keeper watch")
                 middle.create_task(self.heart.run(), name="heart")
                 middle.create_task(self.duties.run(), name="duties of the leader")
                 try:
