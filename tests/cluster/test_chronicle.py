@@ -98,8 +98,8 @@ def test_a_node_writes_of_itself_whether_it_leads_or_not() -> None:
         writer.chronicle.election_changed(Change(term, is_leader, reason, 9 * S, 0))
 
     assert [(one.kind, one.reason) for one in writer.entries] == [
-        (Kind.CUT_OFF, "no echo of own heartbeats: Redis is out of reach"), (Kind.RECONNECTED, ""), (Kind.LEADER_RESIGNED, "drained"),
-        (Kind.LEADER_LOST, "not_confirmed"),
+        (Kind.CUT_OFF, "no echo of own heartbeats: Redis is out of reach"), (Kind.RECONNECTED, ""),
+        (Kind.LEADER_RESIGNED, "drained"), (Kind.LEADER_LOST, "not_confirmed"),
     ]  # fmt: skip
     assert writer.entries[1].details == '{"cut_off_s": 4.0}'
 
