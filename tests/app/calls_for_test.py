@@ -93,6 +93,7 @@ class ListStore:
     """A store in a list: slow and plain, by the same definitions."""
 
     events: list[Event] = field(default_factory=list)
+    partial_since: float | None = None
 
     def records(self) -> list[CallRecord]:
         """Every call, newest first."""
@@ -110,7 +111,8 @@ class ListStore:
             matching = [one for one in matching if (one.start_us, one.call_id) < tuple(after)]
         page = matching[:limit]
         more = len(matching) > limit
-        return CallPage(tuple(page), PageKey(page[-1].start_us, page[-1].call_id) if more else None)
+        key = PageKey(page[-1].start_us, page[-1].call_id) if more else None
+        return CallPage(tuple(page), key, partial=self.partial_since is not None)
 
     async def call(self, call_id: str) -> CallRecord | None:
         """One call."""

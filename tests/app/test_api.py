@@ -8,7 +8,7 @@ from urllib.parse import quote
 
 import pytest
 from fastapi.testclient import TestClient
-from tests.app.calls_for_test import NOW, START_US, TOKEN, answered_call, busy_call, services_with
+from tests.app.calls_for_test import NOW, START_US, TOKEN, ListStore, answered_call, busy_call, services_with
 from tests.app.conftest import REGISTER
 
 from everline.app.call_json import CALL_KEYS
@@ -210,3 +210,14 @@ def test_the_api_is_described(client: TestClient) -> None:
 def signed_in(events: list[Event] | None = None, *, bus: MemoryBus | None = None) -> TestClient:
     """A client with the token."""
     return TestClient(create_app(services_with(events or [], bus=bus)), headers={"Authorization": f"Bearer {TOKEN}"})
+
+
+def test_calls_say_whether_a_part_of_the_store_is_missing() -> None:
+    """A program must be able to tell, as a reader can."""
+    services = services_with(answered_call())
+    assert isinstance(services.store, ListStore)
+    client = TestClient(create_app(services), headers={"Authorization": f"Bearer {TOKEN}"})
+    whole = client.get("/api/v1/calls").json()["partial"]
+    services.store.partial_since = 1_790_000_000.0
+
+    assert (whole, client.get("/api/v1/calls").json()["partial"]) == (False, True)

@@ -4,7 +4,7 @@ import re
 
 import pytest
 from fastapi.testclient import TestClient
-from tests.app.calls_for_test import ALICE, BOB, TOKEN, answered_call, busy_call, message, services_with
+from tests.app.calls_for_test import ALICE, BOB, TOKEN, ListStore, answered_call, busy_call, message, services_with
 
 from everline.app.web import create_app
 from everline.app.words import duration, headline
@@ -168,3 +168,17 @@ def test_an_error_page_says_what_to_do_next(client: TestClient) -> None:
     assert answer.status_code == 404
     assert "is known." in answer.text
     assert "Check the Call-ID" in answer.text
+
+
+@pytest.mark.parametrize("path", ["/", "/calls", "/calls/call-1%40test"])
+def test_an_incomplete_answer_says_so_on_every_page(path: str) -> None:
+    """A shard that is gone must not look like calls that never were."""
+    services = services_with(answered_call())
+    whole = TestClient(create_app(services), headers=HTML).get(path).text
+    assert isinstance(services.store, ListStore)
+    services.store.partial_since = 1_790_000_000.0
+
+    incomplete = TestClient(create_app(services), headers=HTML).get(path).text
+
+    assert "Incomplete:" not in whole
+    assert 'Incomplete: a part of the store has not answered since <time datetime="2026-09-21T14:13:20' in incomplete

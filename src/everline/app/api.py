@@ -56,9 +56,19 @@ async def known_messages(services: Services, call_id: str) -> list[Event]:
 
 @router.get("/calls")
 async def calls(request: Request, query: Annotated[CallQuery, Query()]) -> JSONResponse:
-    """Calls that match every filter given, newest first; `next` is the `after` of the page behind."""
+    """
+    Calls that match every filter given, newest first; `next` is the `after` of the page behind.
+
+    `partial` is true while a part of the store can't be asked: calls may be missing.
+    """
     found = await services_of(request).store.search(query.call_filter(), limit=query.limit, after=query.page_key())
-    return JSONResponse({"calls": [call_json(one) for one in found.records], "next": encode_page_key(found.next)})
+    return JSONResponse(
+        {
+            "calls": [call_json(one) for one in found.records],
+            "next": encode_page_key(found.next),
+            "partial": found.partial,
+        }
+    )
 
 
 @router.get("/calls.csv")

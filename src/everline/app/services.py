@@ -15,6 +15,11 @@ from everline.store.filters import CallFilter, CallPage, PageKey
 class CallStore(Protocol):
     """Where calls are looked up: the embedded engine in one process, the replicated cluster elsewhere."""
 
+    @property
+    def partial_since(self) -> float | None:
+        """Since when a part of the store can't be asked, epoch seconds; None while answers are whole."""
+        ...
+
     async def search(self, wanted: CallFilter, *, limit: int, after: PageKey | None = None) -> CallPage:
         """One page of calls, newest first."""
         ...

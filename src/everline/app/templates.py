@@ -42,6 +42,7 @@ def page(
         "node": services.node,
         "ledger": services.ledger(),
         "faults": services.readiness(),
+        "partial_since_us": _partial_since_us(services.store.partial_since),
         "now_us": int(services.clock() * 1e6),
     }
     return HTMLResponse(_ENVIRONMENT.get_template(template).render(frame | values), status, dict(headers or {}))
@@ -51,6 +52,10 @@ def preference(request: Request, name: str, choices: tuple[str, ...]) -> str:
     """A choice that the reader made earlier, else the first."""
     value = request.cookies.get(f"everline_{name}", "")
     return value if value in choices else choices[0]
+
+
+def _partial_since_us(seconds: float | None) -> int | None:
+    return None if seconds is None else int(seconds * 1e6)
 
 
 def _environment() -> Environment:
