@@ -11,6 +11,7 @@ from typing import Final
 
 from everline.calls.event import EventBatch
 from everline.store.circuit import Circuit, CircuitState
+from everline.store.errors import StoreClosedError
 from everline.store.fault_codes import Act, act_on
 from everline.store.routing import Target, candidates
 from everline.store.servers import Server
@@ -105,6 +106,7 @@ class Delivery:
         self.clock = clock
         self._chance = chance
         self._calls: set[asyncio.Task[Exception | None]] = set()
+        self.is_closed = False
 
     def states(self) -> dict[str, CircuitState]:
         """Of every server."""
@@ -137,7 +139,8 @@ class Delivery:
         return call
 
     async def close(self) -> None:
-        """End the calls that are under way."""
+        """End the calls that are under way, and begin no others."""
+        self.is_closed = True
         for one in tuple(self._calls):
             one.cancel()
         await asyncio.gather(*self._calls, return_exceptions=True)
@@ -233,7 +236,7 @@ class _Race:
 
     def _ask(self, missing: int) -> None:
         """Ask as many more as are missing; one that may be back is asked besides, and nothing waits for it alone."""
-        if self._verdicts[Act.SPOOL] >= self._delivery.copies:
+        if self._delivery.is_closed or self._verdicts[Act.SPOOL] >= self._delivery.copies:
             return
         counted_on = sum(not one.is_late and not one.is_probe for one in self._running)
         for member in self._order:
@@ -260,7 +263,7 @@ class _Race:
     def _note(self, ended: Iterable[asyncio.Task[Exception | None]]) -> None:
         for call in [one for one in self._running if one.task in ended]:
             self._running.remove(call)
-            fault = call.task.result()
+            fault = StoreClosedError() if call.task.cancelled() else call.task.result()
             if fault is None:
                 self._acks[call.member.target.name] = call.member.circuit.failures
             else:

@@ -148,6 +148,8 @@ class Spool:
             StoreUnwritableError: It can't be read now.
         """
         with self._changed:
+            if self._is_closed:
+                raise StoreClosedError
             try:
                 while head := self._find_head():
                     record = self._segments[0].read(head)
@@ -163,7 +165,7 @@ class Spool:
         """The record at that position, and those before it, were delivered. Anything else changes nothing."""
         with self._changed:
             head = self._head
-            if head and position == (self._segments[0].number, head.offset):
+            if head and not self._is_closed and position == (self._segments[0].number, head.offset):
                 self._pass(head)
                 with suppress(OSError):  # `peek` tells of it.
                     self._find_head()

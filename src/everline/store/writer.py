@@ -9,7 +9,7 @@ import asyncio
 import logging
 import random
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -37,6 +37,8 @@ SPOOL_S: Final = 10.0
 _SPOOL_THREADS: Final = 4
 _FIRST_PAUSE_S: Final = 0.1
 _LONGEST_PAUSE_S: Final = 2.0
+_LOOK_S: Final = 5.0
+"""An empty spool is looked at this often: a batch may have come into it whose task was cancelled meanwhile."""
 
 
 class SpoolLateError(StoreError):
@@ -58,7 +60,7 @@ class _Oldest:
     """The oldest record of the spool, read; what it still lacks is remembered from try to try."""
 
     position: Position
-    parts: Mapping[int, EventBatch]
+    parts: dict[int, EventBatch]
     acks: dict[int, dict[str, int]] = field(default_factory=dict)
 
 
@@ -159,7 +161,9 @@ class ClusterWriter:
                 if await self._deliver_oldest():
                     pause_s = _FIRST_PAUSE_S
                 elif self._is_empty.is_set():
-                    await self._has_spooled.wait()
+                    with suppress(TimeoutError):
+                        async with asyncio.timeout(_LOOK_S):
+                            await self._has_spooled.wait()
                 else:
                     await asyncio.sleep(random.uniform(pause_s / 2, pause_s))  # noqa: S311 - spreads load
                     pause_s = min(pause_s * 2, _LONGEST_PAUSE_S)
@@ -172,18 +176,22 @@ class ClusterWriter:
 
         The servers are not closed.
         """
-        if self._is_draining:
-            with suppress(TimeoutError):
-                async with asyncio.timeout(within_s):
-                    await self._is_empty.wait()
         if self._is_closed:
+            return
+        last = None if self._is_draining or not within_s else asyncio.create_task(self.drain(), name="spool-last")
+        with suppress(TimeoutError):
+            async with asyncio.timeout(within_s):
+                await self._is_empty.wait()
+        if self._is_closed:  # By another call, meanwhile.
             return
         self._is_closed = True
         self._has_spooled.set()
         await self._delivery.close()
+        if last:
+            await last
         if self.spool.records:
             log.warning("store.spool_left", extra={"batches": self.spool.records, "bytes": self.spool.size_bytes})
-        await self._in(self._threads, self.spool.close)
+        await asyncio.get_running_loop().run_in_executor(self._threads, self.spool.close)
         self._threads.shutdown(wait=False)
         self._splitter.shutdown(wait=False)
 
@@ -257,8 +265,9 @@ class ClusterWriter:
                 return False
             if not self._delivery.may_take():
                 return False
-            for shard, part in oldest.parts.items():
+            for shard, part in tuple(oldest.parts.items()):
                 await self._keep(part, shard, _not_delivered, oldest.acks.setdefault(shard, {}))
+                del oldest.parts[shard]
             self._oldest = None
             await self._in(self._threads, partial(self.spool.done, oldest.position))
         except StoreError as fault:
@@ -271,7 +280,7 @@ class ClusterWriter:
         while found := self.spool.peek():
             position, record = found
             try:
-                return _Oldest(position, split(decode_batch_bytes(record), self._delivery.shards))
+                return _Oldest(position, dict(split(decode_batch_bytes(record), self._delivery.shards)))
             except BatchDecodeError as fault:
                 self.unreadable += 1
                 log.error("store.spooled_batch_unreadable", extra={"bytes": len(record), "why": str(fault)})
@@ -286,6 +295,8 @@ class ClusterWriter:
             self._has_spooled.clear()
 
     async def _in(self, threads: ThreadPoolExecutor, work: Callable[[], T]) -> T:
+        if self._is_closed:
+            raise StoreClosedError
         return await asyncio.get_running_loop().run_in_executor(threads, work)
 
 
