@@ -5,6 +5,7 @@ What comes back is for people: each fault is a sentence with the key or host to 
 """
 
 import asyncio
+import os
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager, suppress
@@ -386,4 +387,4 @@ def _link_reason(fault: BusLostError) -> str:
 
 
 def _os_reason(error: OSError) -> str:
-    return _short(error.strerror or str(error) or type(error).__name__)
+    return os.strerror(error.errno) if error.errno and error.errno > 0 else _short(str(error) or type(error).__name__)

@@ -52,9 +52,7 @@ class Layout:
         self.topology = topology
         self.programs = programs or lab_programs()
         if not _PLAIN_PATH.fullmatch(str(self.directory)):
-            raise UnfitError(
-                f"--dir: {self.directory} needs to have no other characters than letters, digits and . _ -"
-            )
+            raise UnfitError(f"--dir: {self.directory} may have only letters, digits and . _ - in it")
 
     @property
     def cluster_file(self) -> Path:
