@@ -1,6 +1,5 @@
 """The facts and the record of a call are the same in SQL and in Python, whatever happens to its events."""
 
-from dataclasses import asdict
 from itertools import count
 from typing import Any
 
@@ -8,15 +7,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tests.store.making import DAY_US, HOUR_US, SECOND_US, any_call, event, insert
+from tests.store.merging import as_columns, as_stored, facts_and_columns
 
 from everline.calls.event import Event
-from everline.calls.facts import NAMES, Facts, facts_of, index_of
-from everline.calls.record import CallRecord, State, is_call, record_of
-from everline.store import derived
+from everline.calls.facts import facts_of
+from everline.calls.record import State, is_call, record_of
 from everline.store.filters import CallFilter
-from everline.store.literals import texts
-from everline.store.rows import facts_of_rows
-from everline.store.schema import COUNTED, DATABASE
 from everline.store.store import Store
 
 START_US = 1_480_000_000 * SECOND_US // DAY_US * DAY_US + 20 * HOUR_US
@@ -28,40 +24,6 @@ def some_calls(draw: st.DrawFn) -> dict[str, list[Event]]:
     """A few calls with Call-IDs never used before."""
     names = [f"any-{next(_numbers)}" for _ in range(draw(st.integers(1, 6)))]
     return {name: draw(any_call(name, START_US)) for name in names}
-
-
-async def facts_and_columns(store: Store, call_ids: list[str]) -> dict[str, tuple[Facts, dict[str, Any]]]:
-    """Facts and derived columns by Call-ID."""
-    source = f"{DATABASE}.calls WHERE call_id IN {texts(call_ids)}"
-    shown = ("start_us", "answered_us", "ended_us", "status", "caller", "callee", "caller_agent", "callee_agent",
-             "outcome", "state", "has_talk", "talk_us", "has_pdd", "pdd_us", "has_srd", "srd_us")  # fmt: skip
-    facts = derived.with_columns(derived.merged_facts(NAMES, source), used_in=", ".join(shown))
-    columns_sql = ", ".join([*NAMES, *(f"{name} AS d_{name}" for name in shown)])
-    rows = await store.ask(f"SELECT call_id, {columns_sql} FROM ({facts})")
-    columns = rows.rows(*(f"d_{name}" for name in shown))
-    return {
-        call_id: (facts, dict(zip(shown, row, strict=True)))
-        for (call_id, facts), row in zip(facts_of_rows(rows), columns, strict=True)
-    }
-
-
-def as_stored(facts: Facts) -> Facts:
-    """Python's facts as a store gives them: of some unions the size, and no attempt for CSeq 0."""
-    sizes = {index_of(name) for name in COUNTED}
-    values = [len(value or ()) if index in sizes else value for index, value in enumerate(facts)]
-    values[index_of("attempt")] = values[index_of("attempt")] or None
-    return tuple(values)
-
-
-def as_columns(record: CallRecord) -> dict[str, Any]:
-    """What the derived columns must say for a record."""
-    names = ("start_us", "answered_us", "ended_us", "status", "caller", "callee", "caller_agent", "callee_agent")
-    found = {name: value for name, value in asdict(record).items() if name in names}
-    found = {name: (0 if value is None else value) for name, value in found.items()}
-    found |= {"outcome": record.outcome or "", "state": record.state}
-    for name, seconds in (("talk", record.talk_s), ("pdd", record.pdd_s), ("srd", record.srd_s)):
-        found |= {f"has_{name}": int(seconds is not None), f"{name}_us": round((seconds or 0) * 1e6)}
-    return found
 
 
 @settings(deadline=None, max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -77,7 +39,7 @@ async def test_facts_and_records_are_those_of_python(
     await insert(store, order[:cut], order[cut:])
 
     expected = {name: facts_of(its) for name, its in calls.items() if is_call(facts_of(its))}
-    found = await facts_and_columns(store, list(calls))
+    found = await facts_and_columns(store.ask, list(calls))
 
     assert {name: facts for name, (facts, _) in found.items()} == {k: as_stored(v) for k, v in expected.items()}
     records = {name: record_of(name, facts) for name, facts in expected.items()}
@@ -126,7 +88,7 @@ async def test_the_same_rules_as_the_record(
     events += [event(name, era_us + at * SECOND_US, method, code, **fields) for at, method, code, fields in rest]
     await insert(store, events[::-1])
 
-    [(_, columns)] = (await facts_and_columns(store, [name])).values()
+    [(_, columns)] = (await facts_and_columns(store.ask, [name])).values()
 
     assert (columns["state"], columns["outcome"] or None, columns["status"] or None) == (state, outcome, status)
     assert columns == as_columns(record_of(name, facts_of(events)))

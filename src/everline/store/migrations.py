@@ -26,6 +26,8 @@ log = logging.getLogger(__name__)
 
 DDL_S: Final = 5
 """So long is waited for servers that do not carry a statement out; those that are up need milliseconds."""
+DDL_WITHOUT_ALL_S: Final = 1
+"""And so long once it is known that somebody will not: the statements wait for it in the queue."""
 LOOK_S: Final = 5.0
 SETTLED_S: Final = 6
 """Its queue of DDL looks for Keeper every five seconds."""
@@ -91,8 +93,10 @@ class Migrator:
         if found < LATEST:
             await self._until_settled(there)
         for version in range(found + 1, LATEST + 1):
+            wait_s = DDL_S if len(there) == len(self._servers) else DDL_WITHOUT_ALL_S
             for sql in MIGRATIONS[version](self._cluster):
-                await self._run(there, sql)
+                if not await self._run(there, sql, wait_s):
+                    wait_s = DDL_WITHOUT_ALL_S
         for server in there:
             await self._complete(server)
         if found < LATEST:
@@ -120,21 +124,21 @@ class Migrator:
             raise NoServerError(faults)
         return there
 
-    async def _run(self, there: Sequence[Server], sql: str) -> None:
-        """One statement, by the first server that takes it to all."""
+    async def _run(self, there: Sequence[Server], sql: str, wait_s: int) -> bool:
+        """One statement, by the first server that takes it to all; whether all have carried it out."""
         faults: list[ServerError] = []
         for server in there:
             try:
-                await server.execute(sql, limit_s=DDL_S + LOOK_S, settings={"distributed_ddl_task_timeout": DDL_S})
+                await server.execute_everywhere(sql, wait_s=wait_s, limit_s=wait_s + LOOK_S)
             except ServerLostError as fault:
                 faults.append(fault)
             except ServerError as fault:
                 if fault.code != _STILL_QUEUED:
                     raise
                 log.warning("store.migration_queued", extra={"why": str(fault), "server": server.name})
-                return
+                return False
             else:
-                return
+                return True
         raise NoServerError(faults)
 
     async def _complete(self, server: Server) -> None:

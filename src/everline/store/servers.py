@@ -147,6 +147,21 @@ class Server:
         """Run a statement that gives nothing back."""
         await self._line().run(lambda client: client.execute(sql, settings=dict(settings or {})), deadline_s=limit_s)
 
+    async def execute_everywhere(self, sql: str, *, wait_s: int, limit_s: float) -> None:
+        """
+        Run a statement ON CLUSTER.
+
+        Raises:
+            ServerError: With code 159 when some servers have not run it after `wait_s`; it stays in their queue.
+        """
+
+        def work(client: Any) -> None:  # The driver has no types.
+            # As text: the driver writes this signed number as an unsigned one, and 1 would be read as -1, for ever.
+            client.execute(f"SET distributed_ddl_task_timeout = {wait_s}")
+            client.execute(sql)
+
+        await self._line().run(work, deadline_s=limit_s)
+
     async def ping(self, *, deadline_s: float) -> None:
         """See whether it is there, whatever else it is doing."""
         await self._pinging.run(lambda client: client.execute("SELECT 1"), deadline_s=deadline_s)
@@ -205,8 +220,12 @@ class _Line:
 
     def _work(self, work: Callable[[Any], T], deadline_s: float) -> T:
         if self._client is None:
-            self._client = self._connected(deadline_s)
+            self._client = self._connected()
         try:
+            # The driver waits as long as it was told when it connected, by itself.
+            self._client.connection.send_receive_timeout = deadline_s
+            if self._client.connection.socket is not None:
+                self._client.connection.socket.settimeout(deadline_s)
             return work(self._client)
         except (DriverError, OSError, EOFError) as error:
             self._cut()
@@ -217,14 +236,13 @@ class _Line:
             self._client = None
             raise
 
-    def _connected(self, deadline_s: float) -> Any:
+    def _connected(self) -> Any:
         return Client(
             self._address.host,
             port=self._address.port,
             user=self._login.user,
             password=self._login.password,
             connect_timeout=self._login.connect_s,
-            send_receive_timeout=max(1, deadline_s),
             sync_request_timeout=1,
             client_name="everline",
             settings=dict(self._settings),
