@@ -1,7 +1,10 @@
 """A small lab of real engines: what the probe says of them, well and unwell, and what can be done to them."""
 
 import asyncio
+import json
 import os
+import subprocess
+import sys
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -10,6 +13,7 @@ from pathlib import Path
 import pytest
 from tests.lab.making import ENGINES, needs_root, remains, small_lab
 
+from everline.cli.entry import run
 from everline.cluster import probe as probing
 from everline.cluster.probe import NodeReport, Standing, nearest_skew, probe
 from everline.lab.down import take_down
@@ -228,6 +232,27 @@ async def test_a_second_start_is_refused_and_disturbs_nothing(lab: Lab) -> None:
         await bring_up(lab, lab.layout.cluster_file.read_text(), tell=print, waves=ENGINE_WAVES)
 
     assert {state.process for state in lab.states() if state.node.name in engines(lab)} == {ProcessState.RUNNING}
+
+
+def test_commands_act_on_the_lab_that_is_named(lab: Lab, capfd: pytest.CaptureFixture[str]) -> None:
+    """By hand as by program: cut, see, heal, kill, start, and a command in a host's network."""
+    where = ["--dir", str(lab.layout.directory.parent), "--cluster", lab.topology.cluster]
+    assert run(["lab", "cut", *where, "w1"]) == 0
+    assert run(["lab", "kill", *where, "e2-sentinel"]) == 0
+    assert run(["lab", "status", *where, "--json"]) == 1
+    told = json.loads(capfd.readouterr().out)
+    assert run(["lab", "heal", *where]) == 0
+    assert run(["lab", "start", *where, "e2-sentinel"]) == 0
+    words = [sys.executable, "-m", "everline", "lab", "exec", *where, "w1", "--", "sh", "-c", "ip -br addr; exit 7"]
+    done = subprocess.run(words, capture_output=True, text=True, check=False, timeout=30)
+
+    assert told["cut"] == ["w1"]
+    assert {row["node"]: row["process"] for row in told["nodes"]}["e2-sentinel"] == "ended"
+    assert lab.fabric.cuts() == []
+    assert lab.topology.host("w1").address in done.stdout
+    assert done.returncode == 7
+    assert run(["lab", "kill", *where, "e2-sentinal"]) == 2
+    assert "did you mean e2-sentinel" in capfd.readouterr().err
 
 
 async def test_a_disk_is_not_removed_from_under_a_program(lab: Lab) -> None:
