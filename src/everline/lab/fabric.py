@@ -9,7 +9,7 @@ is set down would do as well, but a carrier that comes back is noticed by the ke
 That state is the kernel's; nothing of it is kept here.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from enum import StrEnum
 from functools import cached_property
@@ -27,6 +27,8 @@ _ROOT: Final = "root"
 """Port of the management bridge: its other end is in the root namespace."""
 _AT_ONCE: Final = 4
 _LOSE_ALL: Final = ("pfifo", "limit", "0")
+_MUTED: Final = "77"
+"""Group of links, as a mark that can be seen."""
 
 
 class OneWay(StrEnum):
@@ -141,9 +143,7 @@ class Fabric:
         """Let hosts, racks or regions be heard again, in both directions; everything if none is named."""
         chosen = targets or (*self._hosts, *self._regions)
         self._plug(chosen, is_in=True)
-        for target in chosen:
-            for host in self._hosts_of(target):
-                self._let_pass(host)
+        self._let_pass({host for target in chosen for host in self._hosts_of(target)})
 
     def cut_one_way(self, host: str, way: OneWay) -> None:
         """Lose what a host should hear, or what it says; the other direction is left as it is."""
@@ -151,6 +151,8 @@ class Fabric:
             raise LabError(self._unknown(host))
         namespace, link = self._one_way_port(host, way)
         tc("qdisc", "replace", "dev", link, "root", *_LOSE_ALL, namespace=namespace)
+        if way is OneWay.MUTE:
+            ip_batch([f"link set d{self._hosts[host]} group {_MUTED}"], namespace=self.namespace)
 
     def cuts(self) -> list[str]:
         """Which hosts and regions are cut now, as the kernel has it."""
@@ -194,12 +196,16 @@ class Fabric:
             return self.namespace, f"d{self._hosts[host]}"
         return self.host_namespace(host), DATA
 
-    def _let_pass(self, host: str) -> None:
-        for way in OneWay:
-            namespace, link = self._one_way_port(host, way)
-            shown = ip_json("link", "show", "dev", link, namespace=namespace)
-            if shown and shown[0].get("qdisc") == _LOSE_ALL[0]:
+    def _let_pass(self, hosts: Collection[str]) -> None:
+        """End cuts of one direction. One look finds them: a muted host's own interface is marked at its port."""
+        links = {link["ifname"]: link for link in ip_json("link", "show", namespace=self.namespace)}
+        for host in hosts:
+            port = links[f"d{self._hosts[host]}"]
+            ways = ((OneWay.DEAF, port["qdisc"] == _LOSE_ALL[0]), (OneWay.MUTE, port["group"] == _MUTED))
+            for way in (way for way, is_cut in ways if is_cut):
+                namespace, link = self._one_way_port(host, way)
                 tc("qdisc", "delete", "dev", link, "root", namespace=namespace)
+            ip_batch([f"link set d{self._hosts[host]} group default"] if ways[1][1] else [], namespace=self.namespace)
 
     def _unknown(self, target: str) -> str:
         known = ", ".join([*self._hosts, *self._racks(), *self._regions])

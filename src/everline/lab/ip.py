@@ -22,6 +22,8 @@ def ip_batch(lines: Iterable[str], *, namespace: str | None = None) -> None:
         LabError: One was refused; those before it were carried out.
     """
     text = "".join(f"{line}\n" for line in lines)
+    if not text:
+        return
     _run(["ip", *_within(namespace), "-batch", "-"], text)
 
 
