@@ -245,6 +245,23 @@ def test_those_that_wait_share_one_write(tmp_path: Path, monkeypatch: pytest.Mon
         assert len(syncs) == 2
 
 
+def test_the_name_of_a_new_file_is_on_the_disk_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After a power cut, a file that its directory does not know is lost, however well it was written."""
+    synced: list[int] = []
+    really = os.fsync
+
+    def noted(descriptor: int) -> None:
+        synced.append(os.fstat(descriptor).st_ino)
+        really(descriptor)
+
+    monkeypatch.setattr(os, "fsync", noted)
+    with opened(tmp_path) as spool:
+        spool.append(b"a")
+        spool.append(b"b")
+
+    assert synced == [tmp_path.stat().st_ino]
+
+
 @pytest.mark.parametrize("call", ["write", "fdatasync"])
 def test_a_full_disk_refuses_and_harms_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str) -> None:
     """What was half written is taken away again, so that the next record follows the last good one."""
