@@ -4,14 +4,21 @@ import re
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from tests.ingest.making import Ingest, datagram, datagrams
 
 from everline.bus.memory import MemoryBus
+from everline.cluster.keeper import Link
+from everline.cluster.table import NodeTable
 from everline.ingest.ledger import Drop
 from everline.metrics import IngestMeasured, Measured, NodeCollector, metrics_text
+from everline.node.cluster_metrics import MemberCollector
+from everline.node.ingest_role import WriterCollector
+from everline.store.circuit import CircuitState
 
 DOCS = Path(__file__).parents[1] / "docs" / "metrics.md"
 _ROW = re.compile(r"^\| `([a-z_]+)` \| (counter|gauge) \| (.+) \|$", re.MULTILINE)
@@ -35,6 +42,24 @@ def text_of(ingest: Ingest) -> str:
             )
         )
     )()
+
+
+def cluster_text() -> str:
+    """The metrics that a node of a cluster has besides, of parts that were asked nothing yet."""
+    member = SimpleNamespace(
+        token=lambda: 7,
+        table=NodeTable("n1", [], suspect_us=1, dead_us=2, at_us=0),
+        journal=SimpleNamespace(waiting=1, lost=2),
+    )
+    writer = SimpleNamespace(
+        stored=1, spooled=2, rejected=Counter({"bad_row": 1}), retries=3, hedges=4, unreadable=0,
+        spool=SimpleNamespace(size_bytes=5, records=6, damaged=0), spool_age_s=lambda _: 1.5,
+        server_states=lambda: {"c1": CircuitState.CLOSED},
+    )  # fmt: skip
+    engines = SimpleNamespace(link=Link.CONNECTED), SimpleNamespace(trouble="")
+    parts: Any = (member, *engines)  # As much of each as is asked.
+    whole: Any = writer
+    return metrics_text(MemberCollector(*parts), WriterCollector(whole))()
 
 
 def samples(text: str) -> Iterator[tuple[str, dict[str, str], float]]:
@@ -61,7 +86,8 @@ async def test_every_metric_is_documented_and_every_documented_one_is_there(inge
     documented = {name: kind for name, kind, _ in _ROW.findall(DOCS.read_text("utf-8"))}
     given = {
         family.name + ("_total" if family.type == "counter" else ""): family.type
-        for family in text_string_to_metric_families(text_of(ingest))
+        for text in (text_of(ingest), cluster_text())
+        for family in text_string_to_metric_families(text)
     }
 
     assert documented == given
