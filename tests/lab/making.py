@@ -13,10 +13,10 @@ import yaml
 
 from everline.cluster_file import load_topology
 from everline.lab.fabric import Fabric
-from everline.lab.ip import ip_json, namespaces
+from everline.lab.ip import ip_batch, ip_json, namespaces
 from everline.lab.lab import Lab
-from everline.lab.names import namespaces_of, root_link
-from everline.topology.model import Topology
+from everline.lab.names import DATA, namespaces_of, root_link
+from everline.topology.model import Host, Topology
 
 needs_root: Final = pytest.mark.skipif(os.geteuid() != 0 and os.environ.get("CI") != "true", reason="takes root")
 IP: Final = ("ip", "tc")
@@ -31,7 +31,7 @@ def fresh_name() -> str:
     return f"t{os.getpid():x}x{next(_numbers)}"
 
 
-def small(name: str, *, third: dict[str, object] | None = None) -> dict[str, object]:
+def small(name: str, *, third: dict[str, object] | None = None, network: str = "10.98") -> dict[str, object]:
     """cluster.yaml of three hosts in two racks and two regions: `e1` and `e2` in east, `w1` in west."""
     number = os.getpid() % 200
     roles: dict[str, object] = {"redis": {}, "sentinel": {}, "keeper": {}, "ingest": {}, "app": {}}
@@ -39,7 +39,7 @@ def small(name: str, *, third: dict[str, object] | None = None) -> dict[str, obj
     second = {**roles, "clickhouse": {"shard": 1, "replica": 2}}
 
     def host(name: str, last: int, roles: dict[str, object]) -> dict[str, object]:
-        return {"name": name, "address": f"10.98.{number}.{last}", "roles": roles}
+        return {"name": name, "address": f"{network}.{number}.{last}", "roles": roles}
 
     return {
         "cluster": name,
@@ -97,6 +97,39 @@ def hears(fabric: Fabric, host: str, address: str) -> bool:
         capture_output=True, text=True, check=True, timeout=20,
     )  # fmt: skip
     return done.stdout.strip() == "heard"
+
+
+_SEND: Final = "import socket, sys; socket.socket(type=socket.SOCK_DGRAM).sendto(b'it', (sys.argv[1], 9))"
+_LISTEN: Final = """
+import socket, sys
+listening = socket.socket(type=socket.SOCK_DGRAM)
+listening.bind(("", 9))
+listening.settimeout(0.3)
+print("bound", flush=True)
+sys.stdin.readline()
+try:
+    print(listening.recv(9).decode())
+except TimeoutError:
+    print("silence")
+"""
+
+
+def carries(fabric: Fabric, host: Host, other: Host) -> bool:
+    """Whether a datagram gets from a host to another, which needs nothing of the way back."""
+    inside = ("ip", "netns", "exec", fabric.host_namespace(host.name))
+    [link] = ip_json("link", "show", "dev", DATA, namespace=fabric.host_namespace(other.name))
+    known = f"neighbour replace {other.address} lladdr {link['address']} dev {DATA} nud permanent"
+    ip_batch([known], namespace=fabric.host_namespace(host.name))
+    with subprocess.Popen(
+        ["ip", "netns", "exec", fabric.host_namespace(other.name), sys.executable, "-c", _LISTEN],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+    ) as listener:  # fmt: skip
+        assert listener.stdout
+        assert listener.stdout.readline() == "bound\n"
+        subprocess.run([*inside, sys.executable, "-c", _SEND, other.address], check=True, timeout=20)
+        said = listener.communicate("look\n", timeout=20)[0]
+    ip_batch([f"neighbour delete {other.address} dev {DATA}"], namespace=fabric.host_namespace(host.name))
+    return said == "it\n"
 
 
 def root_hears(address: str) -> bool:

@@ -5,7 +5,18 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from tests.lab.making import IP, hears, needs_root, remains, root_hears, small, small_topology, written
+from tests.lab.making import (
+    IP,
+    carries,
+    fresh_name,
+    hears,
+    needs_root,
+    remains,
+    root_hears,
+    small,
+    small_topology,
+    written,
+)
 
 from everline.cluster_file import load_topology
 from everline.lab.down import take_down
@@ -27,6 +38,9 @@ class Built:
 
     def hears(self, host: str, other: str) -> bool:
         return hears(self.fabric, host, self.topology.host(other).address)
+
+    def carries(self, host: str, other: str) -> bool:
+        return carries(self.fabric, self.topology.host(host), self.topology.host(other))
 
     def root_hears(self, host: str) -> bool:
         return root_hears(self.topology.host(host).address)
@@ -111,11 +125,52 @@ def test_a_host_can_be_cut_in_one_direction(built: Built, way: OneWay) -> None:
     built.fabric.cut_one_way("e1", way)
     assert not built.hears("e1", "e2")
     assert built.fabric.cuts() == []
+    assert built.fabric.one_way_cuts() == [("e1", way)]
     assert built.root_hears("e1")
 
     built.fabric.heal("e1")
 
+    assert built.fabric.one_way_cuts() == []
     assert built.hears("e1", "e2")
+
+
+def test_a_host_that_is_mute_hears_and_one_that_is_deaf_is_heard(built: Built) -> None:
+    """The direction that is left carries datagrams."""
+    built.fabric.cut_one_way("e1", OneWay.MUTE)
+    assert built.carries("w1", "e1")
+    assert not built.carries("e1", "w1")
+    built.fabric.heal()
+
+    built.fabric.cut_one_way("e1", OneWay.DEAF)
+    assert built.carries("e1", "w1")
+    assert not built.carries("w1", "e1")
+
+
+@pytest.mark.parametrize("name", ["east-a", "east", "e3"])
+def test_only_hosts_are_cut_in_one_direction(built: Built, name: str) -> None:
+    """A rack or region is not a host."""
+    with pytest.raises(LabError, match=f"no host has the name '{name}'; there are e1, e2, w1"):
+        built.fabric.cut_one_way(name, OneWay.DEAF)
+
+
+def test_what_shares_a_name_is_not_cut_by_it_and_everything_is_healed_all_the_same(tmp_path: Path) -> None:
+    """A rack that is called as its region is allowed in cluster.yaml."""
+    values = small(fresh_name(), network="10.95")
+    values["regions"][1]["racks"][0]["name"] = "west"  # type: ignore[index]
+    topology = load_topology(written(tmp_path, values))
+    fabric = Fabric(topology)
+    try:
+        fabric.build()
+        with pytest.raises(LabError, match="'west' is the name of more than one of host, rack and region"):
+            fabric.cut("west")
+        fabric.cut("w1", "east")
+
+        fabric.heal()
+
+        assert fabric.cuts() == []
+        assert hears(fabric, "e1", topology.host("w1").address)
+    finally:
+        take_down(topology.cluster)
 
 
 def test_an_unknown_name_is_told_with_those_that_there_are(built: Built) -> None:

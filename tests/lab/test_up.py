@@ -18,7 +18,7 @@ from tests.lab.making import ENGINES, fresh_name, needs_root, remains, small, sm
 from everline.cli.entry import run
 from everline.cluster.probe import Standing
 from everline.cluster_file import Secrets, load_topology
-from everline.lab import surroundings
+from everline.lab import processes, surroundings
 from everline.lab.down import take_down
 from everline.lab.errors import LabError, NotReadyError, UnfitError
 from everline.lab.ip import namespaces, processes_in
@@ -200,6 +200,33 @@ async def test_a_start_that_is_cancelled_takes_everything_down(small_one: tuple[
 
     with pytest.raises(asyncio.CancelledError):
         await starting
+
+
+async def test_a_program_on_its_way_into_its_namespace_is_taken_down_too(
+    small_one: tuple[Lab, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Here none ever gets there: only the records tell of them."""
+    lab, text = small_one
+    monkeypatch.setattr(processes, "_UMASK_THEN_RUN", "exec sleep 600")
+
+    with pytest.raises(NotReadyError, match="not ready in time"):
+        await start_redis(lab, text, deadline_s=1)
+
+    assert list(lab.layout.directory.glob("*/run/*")) == []
+    assert not sleepers()
+
+
+def sleepers() -> list[Path]:
+    """Children of the tests that still sleep for ten minutes."""
+    return [path for path in Path("/proc").glob("[0-9]*") if _sleeps(path)]
+
+
+def _sleeps(process: Path) -> bool:
+    try:
+        is_child = f"\nPPid:\t{os.getpid()}\n" in (process / "status").read_text()
+        return is_child and (process / "cmdline").read_bytes() == b"sleep\x00600\x00"
+    except OSError:
+        return False
 
 
 def in_the_middle(lab: Lab) -> bool:

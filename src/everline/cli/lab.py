@@ -15,8 +15,9 @@ import typer
 from everline.cli.table import print_table
 from everline.cluster.probe import NodeReport, Standing
 from everline.cluster_file import load_topology
-from everline.lab.down import forget_processes, take_down, wipe
+from everline.lab.down import end_recorded, take_down, wipe
 from everline.lab.errors import LabError, NotReadyError
+from everline.lab.fabric import OneWay
 from everline.lab.ip import namespaces
 from everline.lab.lab import Lab
 from everline.lab.names import clusters_in
@@ -143,7 +144,7 @@ def status(
         print(json.dumps({"cluster": lab.topology.cluster, "up": lab.is_up, "directory": str(lab.layout.directory),
                           "cut": lab.fabric.cuts() if lab.is_up else [], "nodes": told}))  # fmt: skip
     elif rows:
-        print_table(("NODE", "HOST", "PROCESS", "LINK", "STANDING", "SAYS"), [_row(row) for row in rows])
+        print_table(("NODE", "HOST", "PROCESS", "PID", "LINK", "STANDING", "SAYS"), [_row(row) for row in rows])
     else:
         print(f"lab {lab.topology.cluster} is down; `everline lab up` starts it")
     if not rows or any(row.report.standing not in {Standing.READY, Standing.UNKNOWN} for row in rows):
@@ -152,7 +153,7 @@ def status(
 
 def _row(row: NodeView) -> tuple[str, ...]:
     report = row.report
-    return (report.node, report.host, row.process_text, row.link, report.standing, _says(report))
+    return (report.node, report.host, row.process_text, str(row.pid or ""), row.link, report.standing, _says(report))
 
 
 def _says(report: NodeReport) -> str:
@@ -175,7 +176,7 @@ def down(
         return
     name = _only(known)
     removed = take_down(name)
-    forget_processes(labs / name)
+    end_recorded(labs / name)
     wiped = data and wipe(labs / name)
     files = "files removed" if wiped else f"files are in {labs / name}"
     print(f"lab {name} is down: {removed.processes} processes and {removed.namespaces} namespaces removed; {files}")
@@ -197,9 +198,21 @@ def execute(
 
 
 @app.command()
-def cut(names: Links, *, labs: Dir = LABS, cluster: Cluster = None) -> None:
+def cut(
+    names: Links,
+    *,
+    one_way: Annotated[
+        OneWay | None, typer.Option("--one-way", help="Hosts only: they hear nobody, or nobody hears them.")
+    ] = None,
+    labs: Dir = LABS,
+    cluster: Cluster = None,
+) -> None:
     """Cut hosts, racks or regions from the rest: silence, nothing is refused. This machine still reaches them."""
-    _lab(labs, cluster).cut(names)
+    lab = _lab(labs, cluster)
+    if one_way:
+        lab.cut_one_way(names, one_way)
+    else:
+        lab.cut(names)
 
 
 @app.command()

@@ -11,7 +11,7 @@ from pathlib import Path
 from everline.lab.errors import LabError
 from everline.lab.ip import ip_batch, ip_json, namespaces, processes_in
 from everline.lab.names import namespaces_of, root_link
-from everline.lab.processes import until
+from everline.lab.processes import end_and_forget, until
 
 _END_S = 10.0
 
@@ -56,10 +56,14 @@ def wipe(directory: Path) -> bool:
     return True
 
 
-def forget_processes(directory: Path) -> None:
-    """Remove the records of processes that are gone."""
+def end_recorded(directory: Path) -> None:
+    """
+    Kill what was started for a lab, as far as its records tell, and remove these.
+
+    `take_down` finds what is in the lab's namespaces; a program that is on its way into one is found only here.
+    """
     for record in directory.glob("*/run/*.json"):
-        record.unlink(missing_ok=True)
+        end_and_forget(record)
 
 
 def _remove_link(link: str) -> None:

@@ -137,18 +137,23 @@ class Fabric:
         Raises:
             LabError: No host, rack or region, or more than one of them, has that name.
         """
-        self._plug(targets, is_in=False)
+        self._plug(*self._meant(targets), is_in=False)
 
     def heal(self, *targets: str) -> None:
         """Let hosts, racks or regions be heard again, in both directions; everything if none is named."""
-        chosen = targets or (*self._hosts, *self._regions)
-        self._plug(chosen, is_in=True)
-        self._let_pass({host for target in chosen for host in self._hosts_of(target)})
+        hosts, regions = self._meant(targets) if targets else (list(self._hosts), list(self._regions))
+        self._plug(hosts, regions, is_in=True)
+        self._let_pass(hosts)
 
     def cut_one_way(self, host: str, way: OneWay) -> None:
-        """Lose what a host should hear, or what it says; the other direction is left as it is."""
+        """
+        Lose what a host should hear, or what it says; the other direction is left as it is.
+
+        Raises:
+            LabError: No host has that name.
+        """
         if host not in self._hosts:
-            raise LabError(self._unknown(host))
+            raise LabError(f"no host has the name {host!r}; there are {', '.join(self._hosts)}")
         namespace, link = self._one_way_port(host, way)
         tc("qdisc", "replace", "dev", link, "root", *_LOSE_ALL, namespace=namespace)
         if way is OneWay.MUTE:
@@ -162,19 +167,30 @@ class Fabric:
         hosts = [name for name, number in self._hosts.items() if f"d{number}" in unplugged]
         return hosts + [name for name, number in self._regions.items() if f"t{number}" in unplugged]
 
-    def _plug(self, targets: Iterable[str], *, is_in: bool) -> None:
-        ports = {port: bridge for target in targets for port, bridge in self._ports_of(target)}
+    def one_way_cuts(self) -> list[tuple[str, OneWay]]:
+        """Hosts that are deaf or mute now. One look finds them: a muted host's own interface is marked at its port."""
+        links = {link["ifname"]: link for link in ip_json("link", "show", namespace=self.namespace)}
+        ports = {name: links[f"d{number}"] for name, number in self._hosts.items()}
+        deaf = [(name, OneWay.DEAF) for name, port in ports.items() if port["qdisc"] == _LOSE_ALL[0]]
+        return deaf + [(name, OneWay.MUTE) for name, port in ports.items() if port["group"] == _MUTED]
+
+    def _plug(self, hosts: Iterable[str], regions: Iterable[str], *, is_in: bool) -> None:
+        """Put the ports of hosts, and the trunks of regions, into their bridges or take them out."""
+        homes = {host.name: self._regions[host.region] for host in self._topology.hosts}
+        ports = {f"d{self._hosts[host]}": f"r{homes[host]}" for host in hosts}
+        ports |= {f"t{self._regions[region]}": f"r{self._regions[region]}" for region in regions}
         where = {port: f"master {bridge}" if is_in else "nomaster" for port, bridge in ports.items()}
         ip_batch((f"link set {port} {place}" for port, place in where.items()), namespace=self.namespace)
 
-    def _ports_of(self, target: str) -> list[tuple[str, str]]:
-        """The ports to cut, each with the bridge that it belongs into."""
-        hosts = self._hosts_of(target)
-        if not hosts:
-            number = self._regions[target]
-            return [(f"t{number}", f"r{number}")]
-        regions = {host.name: self._regions[host.region] for host in self._topology.hosts}
-        return [(f"d{self._hosts[host]}", f"r{regions[host]}") for host in hosts]
+    def _meant(self, targets: Iterable[str]) -> tuple[list[str], list[str]]:
+        """The hosts whose own links some names stand for, and the regions whose trunks."""
+        hosts: list[str] = []
+        regions: list[str] = []
+        for target in targets:
+            found = self._hosts_of(target)
+            hosts += found
+            regions += [] if found else [target]
+        return hosts, regions
 
     def _hosts_of(self, target: str) -> Sequence[str]:
         """The hosts that a name stands for; none for a region, which is cut at its trunk."""
@@ -197,15 +213,13 @@ class Fabric:
         return self.host_namespace(host), DATA
 
     def _let_pass(self, hosts: Collection[str]) -> None:
-        """End cuts of one direction. One look finds them: a muted host's own interface is marked at its port."""
-        links = {link["ifname"]: link for link in ip_json("link", "show", namespace=self.namespace)}
-        for host in hosts:
-            port = links[f"d{self._hosts[host]}"]
-            ways = ((OneWay.DEAF, port["qdisc"] == _LOSE_ALL[0]), (OneWay.MUTE, port["group"] == _MUTED))
-            for way in (way for way, is_cut in ways if is_cut):
+        """End cuts of one direction."""
+        for host, way in self.one_way_cuts():
+            if host in hosts:
                 namespace, link = self._one_way_port(host, way)
                 tc("qdisc", "delete", "dev", link, "root", namespace=namespace)
-            ip_batch([f"link set d{self._hosts[host]} group default"] if ways[1][1] else [], namespace=self.namespace)
+                if way is OneWay.MUTE:
+                    ip_batch([f"link set d{self._hosts[host]} group default"], namespace=self.namespace)
 
     def _unknown(self, target: str) -> str:
         known = ", ".join([*self._hosts, *self._racks(), *self._regions])

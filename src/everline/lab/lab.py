@@ -11,10 +11,10 @@ from typing import Final
 
 from everline.cluster_file import Secrets, load_topology, resolve_secrets
 from everline.lab.errors import LabError
-from everline.lab.fabric import Fabric
+from everline.lab.fabric import Fabric, OneWay
 from everline.lab.ip import namespaces
 from everline.lab.layout import Layout
-from everline.lab.processes import ProcessState, send, start, state_of, until_ended
+from everline.lab.processes import ProcessState, pid_of, send, start, state_of, until_ended
 from everline.topology.model import Node, Topology
 from everline.topology.render import Programs
 from everline.topology.render.launch import CLUSTER_FILE
@@ -27,10 +27,11 @@ _OF_STACK_TRACE: Final = re.compile(r"\d+\. /")
 
 @dataclass(frozen=True, slots=True)
 class NodeState:
-    """The program of a node as the kernel has it; `has_program` is False while its role has none yet."""
+    """The program of a node as the kernel has it, `pid` while it runs; `has_program` is False if its role has none."""
 
     node: Node
     process: ProcessState
+    pid: int | None
     has_program: bool
 
 
@@ -83,7 +84,10 @@ class Lab:
 
     def states(self) -> list[NodeState]:
         """Of every node, in the order of the file."""
-        return [NodeState(node, self.state(node), self.layout.launch(node) is not None) for node in self.topology.nodes]
+        return [
+            NodeState(node, self.state(node), pid_of(self.layout.record(node)), self.layout.launch(node) is not None)
+            for node in self.topology.nodes
+        ]
 
     def start(self, nodes: Iterable[Node]) -> list[Node]:
         """Start what does not run; nodes whose role has no program yet are passed over. Does not wait for them."""
@@ -162,6 +166,11 @@ class Lab:
     def cut(self, names: Sequence[str]) -> None:
         """Cut hosts, racks or regions: see `Fabric.cut`."""
         self.fabric.cut(*names)
+
+    def cut_one_way(self, hosts: Sequence[str], way: OneWay) -> None:
+        """Make hosts deaf or mute: see `Fabric.cut_one_way`."""
+        for host in hosts:
+            self.fabric.cut_one_way(host, way)
 
     def heal(self, names: Sequence[str] = ()) -> None:
         """Heal them, or everything."""

@@ -104,6 +104,12 @@ def state_of(record: Path) -> ProcessState:
     return ProcessState.PAUSED if letter in "Tt" else ProcessState.RUNNING
 
 
+def pid_of(record: Path) -> int | None:
+    """The process id of what runs or is paused."""
+    started = _load(record)
+    return started.pid if started and _letter(started) not in {None, "Z", "X"} else None
+
+
 def send(records: Iterable[Path], number: signal.Signals) -> None:
     """Send a signal to the sessions of some processes, one right after another; to those that ended, nothing."""
     alive = [started for started in map(_load, records) if started and _letter(started) is not None]
@@ -129,8 +135,10 @@ def until(condition: Callable[[], bool], *, within_s: float) -> bool:
     return True
 
 
-def forget(record: Path) -> None:
-    """Nothing was started any more."""
+def end_and_forget(record: Path) -> None:
+    """SIGKILL to the session of a process, wherever it is; then nothing was started any more. Damage is no error."""
+    with suppress(LabError):
+        send([record], signal.SIGKILL)
     record.unlink(missing_ok=True)
 
 

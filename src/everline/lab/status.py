@@ -5,8 +5,10 @@ from dataclasses import dataclass
 from typing import Final
 
 from everline.cluster.probe import NodeReport, probe
+from everline.lab.fabric import Fabric
 from everline.lab.lab import Lab
 from everline.lab.processes import ProcessState
+from everline.topology.model import Node
 
 ASK_S: Final = 3.0
 
@@ -19,11 +21,12 @@ class NodeView:
     Attributes:
         process: As the kernel has it.
         has_program: False while its role has none yet.
-        link: `up`; `cut` if its host is, `region cut` if its region is.
+        link: `up`; `cut` if its host is, `region cut` if its region is, `deaf` or `mute` if its host is.
         report: What it answers, asked over the link that faults never cut.
     """
 
     process: ProcessState
+    pid: int | None
     has_program: bool
     link: str
     report: NodeReport
@@ -35,7 +38,7 @@ class NodeView:
 
     def as_json(self) -> dict[str, object]:
         """As `--json` prints it."""
-        own = {"process": str(self.process), "has_program": self.has_program, "link": self.link}
+        own = {"process": str(self.process), "pid": self.pid, "has_program": self.has_program, "link": self.link}
         return self.report.as_json() | own
 
 
@@ -47,16 +50,23 @@ async def view(lab: Lab) -> list[NodeView]:
         TopologyError: A secret of the lab can't be read.
     """
     reports, cuts = await asyncio.gather(
-        probe(lab.topology, lab.secrets(), deadline_s=ASK_S), asyncio.to_thread(lab.fabric.cuts)
+        probe(lab.topology, lab.secrets(), deadline_s=ASK_S), asyncio.to_thread(_links_cut, lab.fabric)
     )
-    states = lab.states()
     return [
-        NodeView(state.process, state.has_program, _link(state.node.host, state.node.region, cuts), report)
-        for state, report in zip(states, reports, strict=True)
+        NodeView(state.process, state.pid, state.has_program, _link(state.node, *cuts), report)
+        for state, report in zip(lab.states(), reports, strict=True)
     ]
 
 
-def _link(host: str, region: str, cuts: list[str]) -> str:
-    if host in cuts:
+def _links_cut(fabric: Fabric) -> tuple[list[str], dict[str, str]]:
+    """Hosts and regions that are cut; how hosts are that hear or say nothing."""
+    ways: dict[str, str] = {}
+    for host, way in fabric.one_way_cuts():
+        ways[host] = f"{ways[host]}, {way}" if host in ways else str(way)
+    return fabric.cuts(), ways
+
+
+def _link(node: Node, cuts: list[str], ways: dict[str, str]) -> str:
+    if node.host in cuts:
         return "cut"
-    return "region cut" if region in cuts else "up"
+    return "region cut" if node.region in cuts else ways.get(node.host, "up")

@@ -12,7 +12,7 @@ from typing import Final
 
 from everline.cluster.probe import NodeReport, Standing, probe
 from everline.cluster_file import Secrets
-from everline.lab.down import forget_processes, take_down
+from everline.lab.down import end_recorded, take_down
 from everline.lab.errors import NotReadyError, UnfitError
 from everline.lab.fabric import look_for_room
 from everline.lab.lab import Lab
@@ -55,13 +55,14 @@ async def bring_up(
         secrets = lab.layout.take_over(text)
         lab.layout.write_configuration(secrets)
         try:
-            forget_processes(lab.layout.directory)
+            end_recorded(lab.layout.directory)
             lab.fabric.build()
             tell(f"network: {len(lab.topology.hosts)} hosts, {len(lab.topology.regions)} regions")
             return await _start_waves(lab, secrets, waves, deadline_s=deadline_s, tell=tell)
         except BaseException:
             with _undisturbed():
                 tell("taking everything down again")
+                end_recorded(lab.layout.directory)
                 take_down(lab.topology.cluster)
             raise
 
