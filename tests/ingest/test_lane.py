@@ -34,10 +34,10 @@ class Counts:
         self.lost += events
 
 
-def make_lane(sink: FakeSink, *, capacity: int = 100) -> tuple[Lane, Counts]:
+def make_lane(sink: FakeSink, *, capacity: int = 100, every_s: float = 0) -> tuple[Lane, Counts]:
     """A lane that is not running yet."""
     counts = Counts()
-    return Lane("test", sink, capacity=capacity, taken=counts.take, lost=counts.lose), counts
+    return Lane("test", sink, capacity=capacity, taken=counts.take, lost=counts.lose, every_s=every_s), counts
 
 
 @asynccontextmanager
@@ -176,3 +176,30 @@ async def test_a_lane_can_be_cancelled_at_any_time() -> None:
 
         assert task.cancelled()
         assert counts.taken == 0
+
+
+async def test_what_comes_between_two_inserts_goes_into_one() -> None:
+    """A sink to which many small inserts cost more than few large ones; a lane that is closed waits for nothing."""
+    sink = FakeSink()
+    lane, counts = make_lane(sink, every_s=3600)
+    async with running(lane):
+        lane.offer(events(1, "first"))
+        await until(lambda: counts.taken == 1)
+        for index in range(3):
+            lane.offer(events(2, f"b{index}"))
+
+    assert [len(batch) for batch in sink.batches] == [1, 6]
+
+
+async def test_a_full_batch_does_not_wait_for_its_time() -> None:
+    """Memory is not for pacing."""
+    sink = FakeSink()
+    lane, counts = make_lane(sink, capacity=2 * LARGEST_BATCH, every_s=3600)
+    many = EventBatch.concat([events(500, "many")] * (LARGEST_BATCH // 500))
+    async with running(lane):
+        lane.offer(events(1, "first"))
+        await until(lambda: counts.taken == 1)
+        lane.offer(many)
+        await until(lambda: counts.taken == 1 + LARGEST_BATCH)
+
+    assert len(sink.batches) == 2

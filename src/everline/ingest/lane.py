@@ -4,6 +4,7 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from time import monotonic
 from typing import Final, Protocol
 
@@ -37,6 +38,8 @@ class Lane:
             given to `lost`, unless nothing else waits.
         taken: Called with the number of events of a batch that the sink has taken.
         lost: Called with the number of events of a batch that was given up.
+        every_s: Least time between two inserts, for a sink to which many small ones cost more than few large ones;
+            a full batch does not wait for it.
     """
 
     def __init__(
@@ -47,16 +50,20 @@ class Lane:
         capacity: int,
         taken: Callable[[int], None],
         lost: Callable[[int], None],
+        every_s: float = 0.0,
     ) -> None:
         self._name = name
         self._sink = sink
         self._capacity = capacity
         self._taken = taken
         self._lost = lost
+        self._every_s = every_s
+        self._next_s = 0.0
         self._batches: deque[EventBatch] = deque()
         self._events = 0
         self._bytes = 0
         self._some = asyncio.Event()
+        self._enough = asyncio.Event()
         self._closed = False
         self._trying_since_s = 0.0
         self.refusing = ""
@@ -82,11 +89,14 @@ class Lane:
         self._events += len(batch)
         self._bytes += size
         self._some.set()
+        if self._events >= LARGEST_BATCH:
+            self._enough.set()
 
     def close(self) -> None:
         """Nothing more will be offered: `run` ends when what waits has been taken."""
         self._closed = True
         self._some.set()
+        self._enough.set()
 
     async def run(self) -> None:
         """Bring batches to the sink until the lane is closed and empty."""
@@ -97,6 +107,7 @@ class Lane:
                 self._some.clear()
                 await self._some.wait()
                 continue
+            await self._pace()
             batch = self._joined()
             self._trying_since_s = monotonic()
             is_taken = await self._bring(batch)
@@ -104,6 +115,17 @@ class Lane:
             self._events -= len(batch)
             self._bytes -= _payload_bytes(batch)
             (self._taken if is_taken else self._lost)(len(batch))
+
+    async def _pace(self) -> None:
+        """Wait until it is time for the next insert, there is a full batch, or the lane is closed."""
+        wait_s = self._next_s - monotonic()
+        if wait_s > 0:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(wait_s):
+                    await self._enough.wait()
+        if not self._closed:
+            self._enough.clear()
+        self._next_s = monotonic() + self._every_s
 
     def _joined(self) -> EventBatch:
         """What waits, as one batch of a bounded size: a sink that fell behind catches up in larger steps."""

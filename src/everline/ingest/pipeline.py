@@ -30,11 +30,13 @@ class PipelineLimits:
         batch_events: Most datagrams in one batch.
         batch_s: Longest wait for a batch to fill, seconds.
         lane_events: Most events that wait for one sink.
+        store_every_s: Least time between two inserts into the store.
     """
 
     batch_events: int = 5_000
     batch_s: float = 0.1
     lane_events: int = 60_000
+    store_every_s: float = 0.0
 
 
 class Pipeline:
@@ -55,7 +57,12 @@ class Pipeline:
         self._rules = rules
         self._limits = limits
         self.store_lane = Lane(
-            "store", store, capacity=limits.lane_events, taken=self._stored, lost=self._lost_to_store
+            "store",
+            store,
+            capacity=limits.lane_events,
+            taken=self._stored,
+            lost=self._lost_to_store,
+            every_s=limits.store_every_s,
         )
         self.bus_lane = Lane("bus", bus, capacity=limits.lane_events, taken=_nothing, lost=self._lost_to_bus)
 

@@ -27,14 +27,18 @@ class Front:
 
     Args:
         node: Name of the node, in every event that it takes.
+        store_every_s: Least time between two inserts into the store.
 
     Raises:
         ListenError: The UDP address can't be had.
     """
 
-    def __init__(self, config: IngestConfig, *, node: str, store: EventSink, bus: EventSink) -> None:
+    def __init__(
+        self, config: IngestConfig, *, node: str, store: EventSink, bus: EventSink, store_every_s: float = 0.0
+    ) -> None:
         self._config = config
         self._node = node
+        self._store_every_s = store_every_s
         self._ledger = Ledger()
         limiter = (
             SourceLimiter(rate_per_s=config.source_rate_per_s, burst=config.source_burst)
@@ -136,5 +140,8 @@ class Front:
     def _limits(self) -> PipelineLimits:
         config = self._config
         return PipelineLimits(
-            batch_events=config.batch_events, batch_s=config.batch_ms / 1000, lane_events=config.queue_events
+            batch_events=config.batch_events,
+            batch_s=config.batch_ms / 1000,
+            lane_events=config.queue_events,
+            store_every_s=self._store_every_s,
         )

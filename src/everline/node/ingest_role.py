@@ -57,7 +57,13 @@ class IngestRole:
             self._spool,
             times=WriteTimes(hedge_s=timers.hedge_ms / 1000, insert_s=timers.insert_ms / 1000),
         )
-        self._front = Front(self._config, node=node.name, store=self._writer, bus=common.bus)
+        self._front = Front(
+            self._config,
+            node=node.name,
+            store=self._writer,
+            bus=common.bus,
+            store_every_s=topology.store.insert_every_ms / 1000,
+        )
         self._spooling_since_us = 0
         self._is_alarmed = False
 

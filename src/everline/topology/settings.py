@@ -36,6 +36,11 @@ class StoreSettings(StoreConfig):
     spool_bytes: int = Field(
         default=4 << 30, ge=1 << 20, le=1 << 44, description="Most bytes that the spool of one ingest node may take."
     )
+    insert_every_ms: int = Field(
+        default=400, ge=0, le=10_000,
+        description="Least time between two inserts of one ingest node: many small ones cost ClickHouse and Keeper "
+        "more than few large ones, and what waits is lost with a node that is killed.",
+    )  # fmt: skip
     spool_alarm_s: int = Field(
         default=60, ge=1, le=86_400, description="Age of the oldest spooled batch at which the node raises an alarm."
     )
