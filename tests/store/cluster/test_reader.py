@@ -48,7 +48,7 @@ async def until(condition: Callable[[], bool], what: str) -> None:
         await asyncio.sleep(0.05)
 
 
-@pytest.mark.parametrize("fault", [signal.SIGKILL, signal.SIGSTOP])
+@pytest.mark.parametrize("fault", [signal.SIGKILL, signal.SIGSTOP], ids=["killed", "hung"])
 async def test_a_server_that_is_killed_or_hangs_is_left_and_comes_back(
     rig: ClickHouseRig, fault: signal.Signals
 ) -> None:
@@ -69,7 +69,7 @@ async def test_a_server_that_is_killed_or_hangs_is_left_and_comes_back(
     print(f"{fault.name} of the server that is asked: the next answer after {first_s:.2f} s, then {second_s:.2f} s")
 
 
-@pytest.mark.parametrize("fault", [signal.SIGKILL, signal.SIGSTOP])
+@pytest.mark.parametrize("fault", [signal.SIGKILL, signal.SIGSTOP], ids=["killed", "hung"])
 async def test_a_replica_of_another_shard_that_is_killed_or_hangs_costs_no_calls(
     rig: ClickHouseRig, era_us: int, fault: signal.Signals
 ) -> None:
