@@ -128,10 +128,9 @@ def refill(hour: int) -> tuple[str, str]:
 
 
 def replicas() -> str:
-    """How each replicated table of this server is: `table`, `readonly`, `queue`, `delay_s`, `active`, `total`."""
+    """How each replicated table of this server is: `table`, `readonly`, `queue`; of what it knows without Keeper."""
     return (
-        "SELECT table, toUInt8(is_readonly OR is_session_expired) AS readonly, queue_size AS queue, "
-        "absolute_delay AS delay_s, active_replicas AS active, total_replicas AS total "
+        "SELECT table, toUInt8(is_readonly OR is_session_expired) AS readonly, queue_size AS queue "
         f"FROM system.replicas WHERE database = '{DATABASE}' ORDER BY table"
     )
 
