@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo lab test check format bench clean lock
+.PHONY: demo lab test faults check format bench clean lock
 
 demo: $(VENV)/.runtime  ## Start one node on the embedded engine, play a sample of real traffic, go on listening.
 	@exec $(BIN)/everline up --demo
@@ -16,6 +16,10 @@ lab: $(VENV)/.runtime  ## Start a whole cluster on this machine, as root: two re
 test: $(VENV)/.dev  ## Run every test; installs the programs that the tests drive (SIPp, Kamailio, …) where it may.
 	@bash scripts/install-peers.sh
 	@$(BIN)/python -m pytest
+
+faults: $(VENV)/.dev  ## Break a whole lab under load, fault by fault; as root, on a machine with nothing else to do.
+	@bash scripts/install-peers.sh
+	@$(BIN)/python -m pytest -s -m faults tests/faults
 
 check: $(VENV)/.dev  ## Lint, formatting and types.
 	@$(BIN)/ruff check .

@@ -19,19 +19,30 @@ from everline.topology.parse import parse_topology
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "two-regions-and-witness.yaml"
 CLUSTER = "faults"
+BATCH_MS = 500
 WHOLE_AGAIN_S = 60.0
+
+
+def cluster_text() -> str:
+    """
+    The shipped example with a name and addresses of its own.
+
+    Batches are larger than usual: an insert costs four servers on one small machine more than its rows do.
+    """
+    text = EXAMPLE.read_text().replace("cluster: everline", f"cluster: {CLUSTER}").replace("10.77.", "10.78.")
+    return text.replace("\nregions:\n", f"\ningest: {{batch_ms: {BATCH_MS}}}\n\nregions:\n", 1)
 
 
 @pytest.fixture(scope="session")
 def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
-    """The example of two regions and a witness, under a name and addresses of its own."""
+    """Two regions and a witness, for all tests of a run."""
     if os.geteuid() != 0:
         said = "a lab needs root: run the tests by sudo"
         if os.environ.get("CI") == "true":
             pytest.fail(said, pytrace=False)
         pytest.skip(said)
     require_programs("redis-server", "/usr/sbin/clickhouse-server", "java", "ip")
-    text = EXAMPLE.read_text().replace("cluster: everline", f"cluster: {CLUSTER}").replace("10.77.", "10.78.")
+    text = cluster_text()
     made = Lab(tmp_path_factory.mktemp("lab") / CLUSTER, parse_topology(text, source=EXAMPLE.name))
     take_down(CLUSTER)
     try:

@@ -48,7 +48,7 @@ async def until(condition: Callable[[], Awaitable[T]], *, within_s: float, what:
     deadline = time.monotonic() + within_s
     while not (value := await condition()):
         assert time.monotonic() < deadline, f"not within {within_s:g} s: {what}"
-        await asyncio.sleep(0.1)
+        await asyncio.sleep(0.25)
     return value
 
 

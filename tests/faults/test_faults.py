@@ -20,6 +20,7 @@ WARM_EVENTS = 600
 AFTER_S = 1.0
 
 
+@pytest.mark.faults
 @pytest.mark.parametrize("fault", [pytest.param(fault, id=fault.name) for fault in FAULTS])
 async def test_the_cluster_survives(fault: Fault, site: Site, results: list[DrillResult]) -> None:
     """Recovered in time; nothing lost, nothing twice, records equal to what was sent."""

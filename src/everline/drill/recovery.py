@@ -54,7 +54,9 @@ class Moment:
         return cls(time.time_ns() // 1000, time.monotonic())
 
 
-async def until_recovered(what: str, probe: Probe, *, since: Moment, within_s: float) -> Recovery:
+async def until_recovered(
+    what: str, probe: Probe, *, since: Moment, within_s: float, every_s: float = LOOK_EVERY_S
+) -> Recovery:
     """
     Look again and again until something has come back.
 
@@ -63,6 +65,7 @@ async def until_recovered(what: str, probe: Probe, *, since: Moment, within_s: f
         probe: Looks once.
         since: When the fault was, or ended.
         within_s: From then; there is at least one look, however late it begins.
+        every_s: Pause between two looks.
 
     Raises:
         NotRecoveredError: It was not in time.
@@ -70,7 +73,7 @@ async def until_recovered(what: str, probe: Probe, *, since: Moment, within_s: f
     while not await probe():
         if time.monotonic() - since.monotonic_s > within_s:
             raise NotRecoveredError(what, within_s)
-        await asyncio.sleep(LOOK_EVERY_S)
+        await asyncio.sleep(every_s)
     took_s = time.monotonic() - since.monotonic_s
     if took_s > within_s:
         raise NotRecoveredError(what, within_s)
