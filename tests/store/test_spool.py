@@ -489,12 +489,14 @@ class SpoolLaws(RuleBasedStateMachine):
             self.waiting.append(record)
 
     @precondition(lambda self: self.waiting)
-    @rule()
-    def deliver(self) -> None:
-        oldest = self.spool.peek()
-        assert oldest is not None
-        self.spool.done(oldest[0])
-        self.done.append(self.waiting.pop(0))
+    @rule(most=st.integers(1, 5))
+    def deliver(self, most: int) -> None:
+        found = self.spool.peek_some(most)
+        assert found
+        assert [record for _, record in found] == self.waiting[: min(len(found), most)]
+        for position, _ in found:
+            self.spool.done(position)
+            self.done.append(self.waiting.pop(0))
 
     @rule()
     def reopen(self) -> None:

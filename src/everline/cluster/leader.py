@@ -59,12 +59,14 @@ class Duty:
     Args:
         period_s: Between the end of one turn and the next.
         deadline_s: A turn that takes longer is cancelled, logged, and tried again in its time.
+        is_urgent: It does not wait for the fences: what it does may be done by two at once.
     """
 
     name: str
     period_s: float
     deadline_s: float
     act: Callable[[Mandate], Awaitable[None]]
+    is_urgent: bool = False
 
 
 class LeaderDuties:
@@ -115,6 +117,9 @@ class LeaderDuties:
     async def _serve(self, term: Term) -> None:
         mandate = Mandate(term, self._election)
         async with asyncio.TaskGroup() as tasks:
+            for duty in self._duties:
+                if duty.is_urgent:
+                    tasks.create_task(self._repeat(duty, mandate), name=f"duty {duty.name}")
             raising = [
                 tasks.create_task(self._raise(fence, mandate), name=f"fence {fence.name}") for fence in self._fences
             ]
@@ -122,7 +127,8 @@ class LeaderDuties:
                 await asyncio.wait(raising, timeout=FENCE_S)
             self._acting(term, time_ns() // 1000)
             for duty in self._duties:
-                tasks.create_task(self._repeat(duty, mandate), name=f"duty {duty.name}")
+                if not duty.is_urgent:
+                    tasks.create_task(self._repeat(duty, mandate), name=f"duty {duty.name}")
 
     async def _raise(self, fence: Fence, mandate: Mandate) -> None:
         """Raise one fence, however long it takes: an engine that is away now must know the token when it is back."""

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol, Self
+from typing import Final, Protocol, Self
 
 from prometheus_client.registry import Collector
 from starlette.types import ASGIApp
@@ -19,6 +19,9 @@ from everline.cluster.wiring import clickhouse_login, redis_settings, server_add
 from everline.cluster_file import Secrets
 from everline.store.servers import Server
 from everline.topology.model import Node, Topology
+
+ASKING: Final = 3
+"""Questions to one server at a time: the page of a call must not wait for an audit."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +58,7 @@ class Common:
             ),
             primary=primary,
             bus=RedisBus(primary, max_calls=topology.live.max_calls),
-            servers=tuple(Server(address, login) for address in server_addresses(topology, near=node)),
+            servers=tuple(Server(address, login, asking=ASKING) for address in server_addresses(topology, near=node)),
         )
 
     async def close(self) -> None:

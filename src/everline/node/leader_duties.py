@@ -64,7 +64,7 @@ class LeaderWork:
         """All of them, with their rhythm."""
         return [
             Duty("tables", TABLES_EVERY_S, 120, self._make_tables),
-            Duty("sleeping tables", REVIVE_EVERY_S, 15, self._with_tables(self._revive)),
+            Duty("sleeping tables", REVIVE_EVERY_S, 15, self._with_tables(self._revive), is_urgent=True),
             Duty("live state", LIVE_EVERY_S, 60, self._with_tables(self._keep_live_state)),
             Duty("silent calls", STALE_EVERY_S, 60, self._with_tables(self._close_silent_calls)),
             Duty("old days", RETENTION_EVERY_S, 300, self._with_tables(self._drop_old_days)),

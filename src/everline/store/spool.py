@@ -5,6 +5,7 @@ import fcntl
 import os
 import time
 from collections import deque
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -147,6 +148,16 @@ class Spool:
         Raises:
             StoreUnwritableError: It can't be read now.
         """
+        found = self.peek_some(1)
+        return found[0] if found else None
+
+    def peek_some(self, most: int) -> list[tuple[Position, bytes]]:
+        """
+        The oldest records, oldest first: at least one if any waits, and of those behind it in its file at most so many.
+
+        Raises:
+            StoreUnwritableError: They can't be read now.
+        """
         with self._changed:
             if self._is_closed:
                 raise StoreClosedError
@@ -154,12 +165,13 @@ class Spool:
                 while head := self._find_head():
                     record = self._segments[0].read(head)
                     if record is not None:
-                        return Position(self._segments[0].number, head.offset), record
+                        first = Position(self._segments[0].number, head.offset), record
+                        return [first, *self._behind(head, most - 1)]
                     self.damaged += 1
                     self._pass(head)
             except OSError as error:
                 raise self._fault(error) from error
-            return None
+            return []
 
     def done(self, position: Position) -> None:
         """The record at that position, and those before it, were delivered. Anything else changes nothing."""
@@ -199,6 +211,17 @@ class Spool:
             self.torn += 1
 
     # What follows is called with `_changed` held.
+
+    def _behind(self, head: Record, most: int) -> Iterator[tuple[Position, bytes]]:
+        """Whole records that follow one without a gap; damage is left until it is the oldest."""
+        segment, offset = self._segments[0], head.end
+        for _ in range(most):
+            found = segment.next_record(offset)
+            record = segment.read(found) if found and found.offset == offset else None
+            if found is None or record is None:
+                return
+            yield Position(segment.number, found.offset), record
+            offset = found.end
 
     def _find_head(self) -> Record | None:
         """The oldest record by its header; removes segments that have none left."""

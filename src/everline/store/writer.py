@@ -9,7 +9,7 @@ import asyncio
 import logging
 import random
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -32,6 +32,9 @@ T = TypeVar("T")
 
 MOST_REFUSALS: Final = 200
 """Refused pieces of one batch after which what is refused is given up as it is: a search must end."""
+DRAINED_AT_ONCE: Final = 64
+DRAINED_EVENTS: Final = 5_000
+"""Spooled batches that are delivered as one, and the events at which one is large enough."""
 SPOOL_S: Final = 10.0
 """Longest wait for the spool's disk."""
 _SPOOL_THREADS: Final = 4
@@ -57,9 +60,9 @@ class NotDeliveredError(StoreError):
 
 @dataclass(slots=True)
 class _Oldest:
-    """The oldest record of the spool, read; what it still lacks is remembered from try to try."""
+    """The oldest records of the spool, as one batch; what it still lacks is remembered from try to try."""
 
-    position: Position
+    positions: Sequence[Position]
     parts: dict[int, EventBatch]
     acks: dict[int, dict[str, int]] = field(default_factory=dict)
 
@@ -269,7 +272,8 @@ class ClusterWriter:
                 await self._keep(part, shard, _not_delivered, oldest.acks.setdefault(shard, {}))
                 del oldest.parts[shard]
             self._oldest = None
-            await self._in(self._threads, partial(self.spool.done, oldest.position))
+            for position in oldest.positions:
+                await self._in(self._threads, partial(self.spool.done, position))
         except StoreError as fault:
             if not isinstance(fault, NotDeliveredError | StoreClosedError):
                 log.error("store.spool_unreadable", extra={"why": str(fault)})
@@ -277,15 +281,29 @@ class ClusterWriter:
         return True
 
     def _read_oldest(self) -> _Oldest | None:
-        while found := self.spool.peek():
-            position, record = found
-            try:
-                return _Oldest(position, dict(split(decode_batch_bytes(record), self._delivery.shards)))
-            except BatchDecodeError as fault:
-                self.unreadable += 1
-                log.error("store.spooled_batch_unreadable", extra={"bytes": len(record), "why": str(fault)})
-                self.spool.done(position)
+        """Many small batches cost servers more than one large one, and after an outage there are many."""
+        while found := self.spool.peek_some(DRAINED_AT_ONCE):
+            batches = self._decoded([record for _, record in found])
+            if batches:
+                positions = [position for position, _ in found[: len(batches)]]
+                return _Oldest(positions, dict(split(EventBatch.concat(batches), self._delivery.shards)))
+            self.spool.done(found[0][0])
         return None
+
+    def _decoded(self, records: Sequence[bytes]) -> list[EventBatch]:
+        """The first of these records, up to `DRAINED_EVENTS` and to the first that can't be read."""
+        batches: list[EventBatch] = []
+        for record in records:
+            try:
+                batches.append(decode_batch_bytes(record))
+            except BatchDecodeError as fault:
+                if not batches:
+                    self.unreadable += 1
+                    log.error("store.spooled_batch_unreadable", extra={"bytes": len(record), "why": str(fault)})
+                break
+            if sum(map(len, batches)) >= DRAINED_EVENTS:
+                break
+        return batches
 
     def _note_empty(self) -> None:
         if not self.spool.records and not self._is_empty.is_set():

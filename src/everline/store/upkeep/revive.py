@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from time import monotonic
 from typing import Final, NamedTuple
 
-from everline.store.cluster_schema import REPLICATED
+from everline.store.cluster_schema import LOCAL, REPLICATED
 from everline.store.errors import StoreError
 from everline.store.servers import Server
 from everline.store.upkeep import questions
@@ -42,21 +42,31 @@ class Reviver:
         woken: list[Woken] = []
         try:
             found = dict((await server.select(questions.replicas(), limit_s=DEADLINE_S)).rows("table", "readonly"))
-            asleep = [Woken(server.name, table) for table, readonly in found.items() if readonly]
+            # What packets wait for comes first.
+            tables = sorted(found, key=lambda table: not table.endswith(LOCAL))
+            asleep = [Woken(server.name, table) for table in tables if found[table]]
             due = [one for one in asleep if self._is_due(one)]
             if due:
                 # Without its own session the server would lose a table that it is told to restart.
                 await server.select(questions.keeper_answers(), limit_s=DEADLINE_S)
-            for one in due:
-                self._woken_s[one] = self._clock()
-                await server.execute(questions.restart_replica(one.table), limit_s=DEADLINE_S)
-                woken.append(one)
+            async with asyncio.TaskGroup() as waking:
+                for one in due:
+                    waking.create_task(self._wake(server, one, woken))
             await self._attach(server, REPLICATED - found.keys() if found else frozenset())
         except StoreError as fault:
             log.info("store.not_revived", extra={"server": server.name, "why": str(fault)})
         if woken:
             log.warning("store.revived", extra={"server": server.name, "tables": [one.table for one in woken]})
         return woken
+
+    async def _wake(self, server: Server, one: Woken, woken: list[Woken]) -> None:
+        self._woken_s[one] = self._clock()
+        try:
+            await server.execute(questions.restart_replica(one.table), limit_s=DEADLINE_S)
+        except StoreError as fault:
+            log.info("store.not_revived", extra={"server": server.name, "table": one.table, "why": str(fault)})
+        else:
+            woken.append(one)
 
     async def _attach(self, server: Server, missing: frozenset[str]) -> None:
         """Bring tables back that are on the disk and not in the server: it lost Keeper while they were restarted."""
