@@ -15,7 +15,8 @@ from tests.lab.making import ENGINES, needs_root, remains, small_lab
 
 from everline.cli.entry import run
 from everline.cluster import probe as probing
-from everline.cluster.probe import NodeReport, Standing, nearest_skew, probe
+from everline.cluster.answers import nearest_skew, redis_role, replicated_tables
+from everline.cluster.probe import NodeReport, Standing, probe
 from everline.lab.down import take_down
 from everline.lab.errors import LabError, UnfitError
 from everline.lab.ip import processes_in
@@ -79,8 +80,13 @@ async def test_every_engine_says_what_it_is(lab: Lab) -> None:
     assert found["e1-redis"].said == "primary, 2 replicas"
     assert found["w1-redis"].said.startswith("replica of")
     assert found["w1-sentinel"].said.startswith("primary ")
-    assert found["w1-clickhouse"].said == "shard 1 replica 2, 0 tables"
+    assert found["w1-clickhouse"].said == "shard 1 replica 2, 0 of 6 tables"
     assert sorted(found[f"{host}-keeper"].said for host in ("e1", "e2", "w1")) == ["follower", "follower", "leader"]
+    assert found["e1-redis"].figures["replicas"] == 2
+    assert found["w1-redis"].figures.keys() == {"heard_primary_s"}
+    assert found["w1-sentinel"].figures["quorum"] == 2
+    assert found["e2-keeper"].figures.keys() == {"connections", "outstanding", "zxid"}
+    assert found["w1-clickhouse"].figures == {"queue_parts": 0, "behind_s": 0}
     assert all(report.version for report in found.values())
     assert all(report.skew_s in {None, 0.0} for report in found.values())
 
@@ -145,6 +151,22 @@ async def test_a_hung_program_is_down_in_time_and_goes_on(lab: Lab, name: str) -
     finally:
         lab.resume([node])
     await until_standing(lab, Standing.READY, name)
+
+
+async def test_a_hung_replica_is_told_by_its_primary(lab: Lab) -> None:
+    """Which hears nothing of it, and after a while counts it no more."""
+    names = [node.name for node in lab.topology.nodes_of(Role.REDIS)]
+    found = await until_standing(lab, Standing.READY, *names)
+    [primary] = [report.node for report in found if report.said.startswith("primary")]
+    node = next(node for node in lab.topology.nodes_of(Role.REDIS) if node.name != primary)
+    lab.pause([node])
+    try:
+        [report] = await until_standing(lab, Standing.UNREADY, primary)
+        told = (f"replica {node.address}:6379 was last heard", "1 of 2 replicas follow it")
+        assert report.faults[0].startswith(told)
+    finally:
+        lab.resume([node])
+    await until_standing(lab, Standing.READY, *names)
 
 
 async def test_a_cut_host_is_still_questioned(lab: Lab) -> None:
@@ -280,6 +302,63 @@ async def test_a_disk_is_not_removed_from_under_a_program(lab: Lab) -> None:
 def test_a_clock_is_only_called_off_by_what_is_certain(earliest: float, latest: float, skew: float) -> None:
     """Asked at 100.0, answered at 100.2."""
     assert nearest_skew(earliest, latest, asked_at=100.0, answered_at=100.2) == pytest.approx(skew)
+
+
+@pytest.mark.parametrize(
+    ("lag", "faults", "lag_s"),
+    [
+        pytest.param(1, [], 1, id="a-second-is-between-two-acknowledgements"),
+        pytest.param(4, ["replica 10.0.0.2:6379 was last heard 4 s ago"], 4, id="four-are-too-many"),
+        pytest.param(-1, [], 0, id="has-not-said-anything-yet"),
+    ],
+)
+def test_a_primary_tells_how_far_its_replicas_are_behind(lag: int, faults: list[str], lag_s: int) -> None:
+    """In seconds since the last acknowledgement, and in bytes."""
+    role = [b"master", 100, [[b"10.0.0.2", b"6379", b"90"]]]
+
+    assert redis_role(role, {"slave0": f"ip=10.0.0.2,port=6379,state=online,offset=90,lag={lag}"}, others=1) == (
+        "primary, 1 replicas", faults, {"replicas": 1, "behind_bytes": 10, "lag_s": lag_s},
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("state", [b"connect", b"connecting", b"sync"])
+def test_a_replica_without_its_primary_says_so(state: bytes) -> None:
+    """And has heard nothing."""
+    said, faults, figures = redis_role([b"slave", b"10.0.0.1", 6379, state, 0], {}, others=1)
+
+    assert (said, figures) == ("replica of 10.0.0.1:6379", {})
+    assert faults == [f"its link to the primary 10.0.0.1:6379 is in state {state.decode()}"]
+
+
+def row(table: str, **values: int | str) -> tuple[int | str, ...]:
+    """Of system.replicas: a table that is well, but for some values."""
+    home = f"/clickhouse/tables/blue/1/{table}"
+    well: dict[str, int | str] = {
+        "table": table, "is_readonly": 0, "is_session_expired": 0, "queue_size": 0, "absolute_delay": 0,
+        "active_replicas": 2, "total_replicas": 2, "zookeeper_path": home,
+    }  # fmt: skip
+    return tuple((well | values).values())
+
+
+@pytest.mark.parametrize(
+    ("values", "fault"),
+    [
+        pytest.param({"is_readonly": 1}, "calls_local is read-only", id="read-only"),
+        pytest.param({"is_session_expired": 1}, "no session at Keeper", id="no-session"),
+        pytest.param({"active_replicas": 1}, "calls_local: 1 of 2 replicas take part", id="a-partner-is-gone"),
+        pytest.param({"absolute_delay": 7, "queue_size": 3}, "is 7 s behind, 3 parts to fetch or merge", id="behind"),
+        pytest.param({"absolute_delay": 1795421409}, "calls_local has not read yet what its partners", id="just-made"),
+        pytest.param({"zookeeper_path": "/clickhouse/tables/blues/1/calls_local"}, "another cluster", id="not-ours"),
+    ],
+)
+def test_what_is_wrong_with_a_table_is_told(values: dict[str, int | str], fault: str) -> None:
+    """Each with the table; others are well."""
+    faults, tables, figures = replicated_tables([row("messages_local"), row("calls_local", **values)], cluster="blue")
+
+    assert len(faults) == 1
+    assert fault in faults[0]
+    assert tables == 2
+    assert figures["behind_s"] == values.get("absolute_delay", 0) % 1_795_421_409
 
 
 def test_the_environment_of_an_engine_holds_nothing_of_ours(lab: Lab) -> None:

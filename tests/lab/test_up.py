@@ -1,16 +1,18 @@
 """How labs begin and end: bad surroundings are told clearly, and nothing is ever left behind."""
 
 import asyncio
+import json
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import pytest
 from tests.lab.making import ENGINES, fresh_name, needs_root, remains, small, small_lab, written
@@ -27,6 +29,7 @@ from everline.lab.layout import Layout, lab_programs
 from everline.lab.names import namespaces_of
 from everline.lab.processes import ProcessState, until
 from everline.lab.up import ENGINE_WAVES, bring_up
+from everline.store.cluster_schema import REPLICATED
 from everline.topology.errors import TopologyError
 from everline.topology.model import Role
 
@@ -291,25 +294,99 @@ def test_commands_for_a_lab_that_is_not_there_say_so(tmp_path: Path, capsys: pyt
     assert "run `everline lab up`" in capsys.readouterr().err
 
 
-async def test_the_whole_example_comes_up(tmp_path: Path, record_property: Callable[[str, object], None]) -> None:
-    """Sixteen hosts in three regions, with every engine ready; Everline itself comes up in the fault tests."""
+def changed(change: Callable[[Any], object]) -> dict[str, object]:
+    """cluster.yaml of the small lab with a fault: `change` is given its first host."""
+    values: Any = small(fresh_name())
+    change(values["regions"][0]["racks"][0]["hosts"][0])
+    return dict(values)
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        pytest.param(
+            lambda host: host["roles"].update(radis={}), "regions[0].racks[0].hosts[0].roles.radis", id="unknown-role"
+        ),
+        pytest.param(
+            lambda host: host["roles"].update(redis={"port": 2181}), "2181", id="one-port-twice"
+        ),
+        pytest.param(
+            lambda host: host.update(address=small("x")["regions"][1]["racks"][0]["hosts"][0]["address"]),  # type: ignore[index]
+            "hosts[0].address", id="one-address-twice",
+        ),
+    ],
+)  # fmt: skip
+def test_a_file_with_a_fault_starts_nothing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], change: Callable[[Any], object], told: str
+) -> None:
+    """It is told with its key."""
+    values = changed(change)
+    path = written(tmp_path, values)
+
+    assert run(["lab", "up", str(path), "--dir", str(tmp_path / "labs")]) != 0
+
+    assert told in capsys.readouterr().err
+    assert remains(str(values["cluster"])) == []
+    assert not (tmp_path / "labs").exists()
+
+
+async def test_a_port_that_is_taken_on_a_host_is_told_with_the_last_words(small_one: tuple[Lab, str]) -> None:
+    """By a program that got there first; it is ended with the rest."""
+    lab, text = small_one
+    redis = lab.topology.node("e1-redis")
+    listen = f"import socket, time; s = socket.create_server(({redis.address!r}, 6379)); time.sleep(600)"
+    others: list[subprocess.Popen[bytes]] = []
+
+    def take_port(line: str) -> None:
+        if line.startswith("network:"):
+            inside = ("ip", "netns", "exec", lab.namespace(redis))
+            others.append(subprocess.Popen([*inside, sys.executable, "-c", listen]))
+            assert until(lambda: root_takes(redis.address, 6379), within_s=MINUTE_S)
+
+    with pytest.raises(NotReadyError, match="e1-redis ended by itself") as caught:
+        await bring_up(lab, text, tell=take_port, waves=REDIS_ONLY)
+
+    assert any("Address already in use" in line for line in caught.value.details)
+    assert others[0].wait(MINUTE_S) == -signal.SIGKILL
+
+
+def root_takes(address: str, port: int) -> bool:
+    """Whether something listens there."""
+    try:
+        socket.create_connection((address, port), timeout=0.5).close()
+    except OSError:
+        return False
+    return True
+
+
+def test_the_whole_example_comes_up_by_one_command(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], record_property: Callable[[str, object], None]
+) -> None:
+    """Sixteen hosts in three regions: engines and Everline; everything is ready, then nothing is left."""
     name = fresh_name()
-    text = EXAMPLE.read_text().replace("cluster: everline", f"cluster: {name}").replace("10.77.", "10.96.")
     path = tmp_path / "cluster.yaml"
-    path.write_text(text)
-    lab = Lab(tmp_path / name, load_topology(path))
+    path.write_text(EXAMPLE.read_text().replace("cluster: everline", f"cluster: {name}").replace("10.77.", "10.96."))
+    where = ["--dir", str(tmp_path / "labs")]
     began = time.monotonic()
     try:
-        found = await bring_up(lab, text, tell=print, waves=ENGINE_WAVES)
+        assert run(["lab", "up", str(path), *where, "--deadline", "300"]) == 0, capfd.readouterr().err
         took_s = time.monotonic() - began
+        told = capfd.readouterr().out
+        assert run(["lab", "status", *where, "--json"]) == 0
+        nodes = json.loads(capfd.readouterr().out)["nodes"]
+        assert run(["lab", "status", *where]) == 0
     finally:
-        take_down(name)
+        assert run(["lab", "down", *where, "--wipe"]) == 0
     record_property("seconds", took_s)
-    print(f"\nengines of the whole example: {took_s:.1f} s")
+    print(f"\n{told}the whole example: {took_s:.1f} s")
 
-    assert len(found) == 15
-    assert {report.standing for report in found} == {Standing.READY}
+    assert f"everline lab down --cluster {name}" in told
+    assert {row["standing"] for row in nodes if row["has_program"]} == {Standing.READY}
+    assert {row["tables"] for row in nodes if row["role"] == Role.CLICKHOUSE} == {len(REPLICATED)}
+    assert {row["role"] for row in nodes if not row["has_program"]} <= {Role.BALANCER, Role.NGINX}
+    assert all(row["pid"] for row in nodes if row["has_program"])
     assert remains(name) == []
+    assert not (tmp_path / "labs" / name).exists()
 
 
 def test_paths_that_break_configuration_files_are_refused(tmp_path: Path) -> None:

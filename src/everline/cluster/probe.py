@@ -10,19 +10,29 @@ import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import asdict, dataclass, field, replace
-from email.utils import parsedate_to_datetime
 from enum import StrEnum
 from time import time
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from redis.exceptions import RedisError, ResponseError
 
 from everline.bus.connection import command, connect, in_our_words
 from everline.bus.errors import BusLostError
 from everline.bus.settings import Address, RedisSettings
+from everline.cluster.answers import (
+    REPLICA_COLUMNS,
+    Figures,
+    http_skew,
+    info,
+    keeper_figures,
+    nearest_skew,
+    pairs,
+    redis_role,
+    replicated_tables,
+)
 from everline.cluster_file import Secrets
 from everline.errors import EverlineError
-from everline.store.answer import Answer
+from everline.store.cluster_schema import REPLICATED
 from everline.store.schema import DATABASE
 from everline.store.servers import Login, Server, ServerAddress
 from everline.topology.model import (
@@ -43,9 +53,9 @@ OLDEST: Final[Mapping[Role, tuple[int, ...]]] = {Role.CLICKHOUSE: (18, 16), Role
 """The first versions that read what `everline render` writes."""
 CLICKHOUSE_USER: Final = "everline"
 _MOST_BYTES: Final = 1 << 16
-_REPLICA: Final = ("table", "is_readonly", "is_session_expired", "queue_size", "absolute_delay", "active_replicas",
-                   "total_replicas", "zookeeper_path")  # fmt: skip
-_REPLICAS: Final = f"SELECT {', '.join(_REPLICA)} FROM system.replicas WHERE database = '{DATABASE}' ORDER BY table"  # noqa: S608 - constants
+_REPLICAS: Final = (
+    f"SELECT {', '.join(REPLICA_COLUMNS)} FROM system.replicas WHERE database = '{DATABASE}' ORDER BY table"  # noqa: S608 - constants
+)
 
 
 class Standing(StrEnum):
@@ -65,7 +75,8 @@ class Seen:
     Attributes:
         said: What it is now, such as `primary, 2 replicas`.
         skew_s: Its clock less ours, the smallest difference that the answer allows; None if it tells no time.
-        tables: Replicated tables of a ClickHouse server; 0 until a leader has made them, None for other roles.
+        tables: How many of `REPLICATED` a ClickHouse server has: all once a leader has made them. None for other roles.
+        figures: What else its role can tell in numbers, such as `lag_s`.
     """
 
     said: str
@@ -73,6 +84,7 @@ class Seen:
     version: str = ""
     skew_s: float | None = None
     tables: int | None = None
+    figures: Figures = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +101,7 @@ class NodeReport:
     version: str = ""
     skew_s: float | None = None
     tables: int | None = None
+    figures: Figures = field(default_factory=dict)
 
     def as_json(self) -> dict[str, object]:
         """As `--json` prints it."""
@@ -136,18 +149,8 @@ def _reported(node: Node, standing: Standing, seen: Seen) -> NodeReport:
         seen.version,
         seen.skew_s,
         seen.tables,
+        seen.figures,
     )
-
-
-def nearest_skew(earliest_s: float, latest_s: float, *, asked_at: float, answered_at: float) -> float:
-    """
-    The smallest difference to our clock that an answer allows, 0 if the clocks may agree.
-
-    The other's time was between `earliest_s` and `latest_s` when it answered, which was between `asked_at` and
-    `answered_at` on our clock.
-    """
-    least, most = earliest_s - answered_at, latest_s - asked_at
-    return min(max(least, 0.0), most) if most < 0 or least > 0 else 0.0
 
 
 def _clock_faults(node: Node, skew_s: float | None) -> list[str]:
@@ -191,17 +194,19 @@ class _Prober:
             seconds, micros = await command(client, "TIME")
             answered_at = time()
             role = await command(client, "ROLE")
-            info = _info(await command(client, "INFO", "server"))
+            replication = info(await command(client, "INFO", "replication"))
+            server = info(await command(client, "INFO", "server"))
         at = int(seconds) + int(micros) / 1e6
         skew = nearest_skew(at, at, asked_at=asked_at, answered_at=answered_at)
-        said, faults = _redis_role(role, others=len(self._topology.nodes_of(Role.REDIS)) - 1)
-        return Seen(said, tuple(faults), info.get("redis_version", ""), skew)
+        others = len(self._topology.nodes_of(Role.REDIS)) - 1
+        said, faults, figures = redis_role(role, replication, others=others)
+        return Seen(said, tuple(faults), server.get("redis_version", ""), skew, figures=figures)
 
     async def _sentinel(self, node: Node) -> Seen:
         service = self._topology.cluster
         async with self._client(node, node.options_as(SentinelOptions).port) as client:
             try:
-                told = _told(await command(client, "SENTINEL", "MASTER", service))
+                told = pairs(await command(client, "SENTINEL", "MASTER", service))
             except ResponseError as error:
                 raise ProbeError(
                     f"Sentinel {node.name} does not watch {service!r} ({error}): render it anew"
@@ -211,10 +216,11 @@ class _Prober:
                 faults = []
             except ResponseError as error:
                 faults = [f"no quorum: {error}"]
-            info = _info(await command(client, "INFO", "server"))
+            server = info(await command(client, "INFO", "server"))
         return Seen(
             f"primary {Address(told['ip'], int(told['port']))}",
-            (*faults, *self._sentinel_faults(told)), info.get("redis_version", ""),
+            (*faults, *self._sentinel_faults(told)), server.get("redis_version", ""),
+            figures={"config_epoch": int(told["config-epoch"]), "quorum": int(told["quorum"])},
         )  # fmt: skip
 
     def _sentinel_faults(self, told: Mapping[str, str]) -> list[str]:
@@ -258,26 +264,9 @@ class _Prober:
             await server.close()
         [(version, now)] = list(about.rows("version", "now"))
         skew = nearest_skew(float(now), float(now) + 1, asked_at=asked_at, answered_at=answered_at)
-        faults, tables = self._replica_faults(replicas)
-        said = f"shard {options.shard} replica {options.replica}, {tables} tables"
-        return Seen(said, faults, str(version), skew, tables)
-
-    def _replica_faults(self, replicas: Answer) -> tuple[tuple[str, ...], int]:
-        faults: list[str] = []
-        home = f"/clickhouse/tables/{self._topology.cluster}/"
-        rows = list(replicas.rows(*_REPLICA))
-        for table, readonly, expired, queue, delay, active, total, path in rows:
-            if not str(path).startswith(home):
-                faults.append(
-                    f"{table} is of another cluster ({path}): give this one other servers, or cluster: its name"
-                )
-            if readonly or expired:
-                faults.append(f"{table} is read-only: its server has no session at Keeper")
-            if active < total:
-                faults.append(f"{table}: {active} of {total} replicas take part")
-            if delay > MOST_SKEW_S:
-                faults.append(f"{table} is {delay} s behind, {queue} parts to fetch or merge")
-        return tuple(faults), len(rows)
+        faults, tables, figures = replicated_tables(replicas.rows(*REPLICA_COLUMNS), cluster=self._topology.cluster)
+        said = f"shard {options.shard} replica {options.replica}, {tables} of {len(REPLICATED)} tables"
+        return Seen(said, faults, str(version), skew, tables, figures)
 
     # --- Keeper ---
 
@@ -290,7 +279,7 @@ class _Prober:
             raise ProbeError(f"Keeper {node.name} serves nobody ({why}): has it a quorum?")
         said = mode.group(1)
         faults = () if said != "standalone" else ("runs alone: it does not know the other Keepers; render it anew",)
-        return Seen(said, faults, version.group(1) if version else "")
+        return Seen(said, faults, version.group(1) if version else "", figures=keeper_figures(answer))
 
     # --- Everline ---
 
@@ -306,7 +295,7 @@ class _Prober:
             raise ProbeError(
                 f"{node.name} at {node.address}:{port} speaks no HTTP: does another program have its port?"
             )
-        skew = _http_skew(head, asked_at, answered_at)
+        skew = http_skew(head, asked_at, answered_at)
         if status.group(1) == "200":
             return Seen("ready", skew_s=skew)
         reasons = tuple(line.strip() for line in body.splitlines() if line.strip())
@@ -331,48 +320,6 @@ class _Prober:
             writer.close()
             with suppress(OSError):
                 await writer.wait_closed()
-
-
-def _redis_role(role: Any, *, others: int) -> tuple[str, list[str]]:
-    """What ROLE says, and what is wrong with it."""
-    kind = _text(role[0])
-    if kind == "master":
-        have = len(role[2])
-        faults = [f"{have} of {others} replicas follow it"] if have < others else []
-        return f"primary, {have} replicas", faults
-    source, state = Address(_text(role[1]), int(role[2])), _text(role[3])
-    faults = [] if state == "connected" else [f"its link to the primary {source} is in state {state}"]
-    return f"replica of {source}", faults
-
-
-def _http_skew(head: str, asked_at: float, answered_at: float) -> float | None:
-    found = re.search(r"^date: (.+)$", head, re.MULTILINE | re.IGNORECASE)
-    if not found:
-        return None
-    try:
-        at = parsedate_to_datetime(found.group(1).strip()).timestamp()
-    except ValueError:
-        return None
-    # Servers tell the date of up to a second ago (they format it once a second), cut to whole seconds.
-    return nearest_skew(at, at + 2, asked_at=asked_at, answered_at=answered_at)
-
-
-def _info(said: Any) -> dict[str, str]:
-    """INFO, whichever shape the driver gives it."""
-    if isinstance(said, dict):
-        return {str(name): str(value) for name, value in said.items()}
-    lines = (line.partition(":") for line in _text(said).splitlines() if ":" in line)
-    return {name: value for name, _, value in lines}
-
-
-def _told(said: Any) -> dict[str, str]:
-    if not isinstance(said, dict):
-        said = dict(zip(said[::2], said[1::2], strict=True))
-    return {_text(name): _text(value) for name, value in said.items()}
-
-
-def _text(value: Any) -> str:
-    return value.decode(errors="replace") if isinstance(value, bytes) else str(value)
 
 
 def _short(text: str) -> str:

@@ -18,6 +18,7 @@ from everline.lab.fabric import look_for_room
 from everline.lab.lab import Lab
 from everline.lab.processes import ProcessState
 from everline.lab.surroundings import look_at_machine
+from everline.store.cluster_schema import REPLICATED
 from everline.topology.model import Node, Role
 
 ENGINE_WAVES: Final = ((Role.KEEPER, Role.REDIS), (Role.CLICKHOUSE, Role.SENTINEL))
@@ -87,8 +88,8 @@ def _is_ready(report: NodeReport) -> bool:
 
 
 def _is_in_use(report: NodeReport) -> bool:
-    """Ready, and a leader has made the tables."""
-    return _is_ready(report) and report.tables != 0
+    """Ready, and a leader has made the last of the tables."""
+    return _is_ready(report) and (report.tables is None or report.tables == len(REPLICATED))
 
 
 async def until_ready(
