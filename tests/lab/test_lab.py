@@ -9,13 +9,14 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Final
 
 import pytest
 from tests.lab.making import ENGINES, needs_root, remains, small_lab
 
 from everline.cli.entry import run
 from everline.cluster import probe as probing
-from everline.cluster.answers import nearest_skew, redis_role, replicated_tables
+from everline.cluster.answers import REPLICA_COLUMNS, nearest_skew, redis_role, replicated_tables
 from everline.cluster.probe import NodeReport, Standing, probe
 from everline.lab.down import take_down
 from everline.lab.errors import LabError, UnfitError
@@ -250,9 +251,36 @@ async def test_tables_of_another_cluster_are_told(lab: Lab) -> None:
             limit_s=2 * ASK_S,
         )
         [report] = await until_standing(lab, Standing.UNREADY, node.name)
-        assert report.faults[0].startswith("strange is of another cluster (/clickhouse/tables/other/1/strange)")
+        assert report.faults[0].startswith("strange: of another cluster (/clickhouse/tables/other/1/strange)")
     finally:
         await server.execute(f"DROP DATABASE IF EXISTS {DATABASE}", limit_s=2 * ASK_S)
+        await server.close()
+
+
+async def test_a_server_that_has_lost_keeper_answers_and_says_so(lab: Lab) -> None:
+    """It can be read; that is not the same as a server that is gone."""
+    node = lab.topology.node("e1-clickhouse")
+    server = Server(
+        ServerAddress(node.name, node.address, 9000, 1, 1), Login("everline", lab.secrets().clickhouse)
+    )  # fmt: skip
+    try:
+        await server.execute(f"CREATE DATABASE IF NOT EXISTS {DATABASE}", limit_s=ASK_S)
+        await server.execute(
+            f"CREATE TABLE {DATABASE}.messages_local (day Date) ENGINE = ReplicatedMergeTree("
+            f"'/clickhouse/tables/{lab.topology.cluster}/1/messages_local', '1') PARTITION BY day ORDER BY day",
+            limit_s=2 * ASK_S,
+        )
+        await until_standing(lab, Standing.READY, node.name)
+        lab.cut([node.host])
+        [report] = await until_standing(lab, Standing.UNREADY, node.name)
+        assert report.said == "shard 1 replica 1, 1 of 6 tables"
+        # Which of them comes first depends on whether its session has run out.
+        assert report.faults[0].startswith(("Keeper gives it no answer", "messages_local: read-only"))
+        lab.heal()
+        await until_standing(lab, Standing.READY, node.name)
+    finally:
+        lab.heal()
+        await server.execute(f"DROP DATABASE {DATABASE}", limit_s=2 * ASK_S)
         await server.close()
 
 
@@ -341,32 +369,46 @@ def test_a_replica_without_its_primary_says_so(state: bytes) -> None:
 def row(table: str, **values: int | str) -> tuple[int | str, ...]:
     """Of system.replicas: a table that is well, but for some values."""
     home = f"/clickhouse/tables/blue/1/{table}"
-    well: dict[str, int | str] = {
-        "table": table, "is_readonly": 0, "is_session_expired": 0, "queue_size": 0, "absolute_delay": 0,
-        "active_replicas": 2, "total_replicas": 2, "zookeeper_path": home,
-    }  # fmt: skip
+    well: dict[str, int | str] = dict(zip(REPLICA_COLUMNS, (table, 0, 0, 0, 0, home), strict=True))
     return tuple((well | values).values())
 
 
+WHOLE: Final = {"messages_local": (2, 2), "calls_local": (2, 2)}
+
+
 @pytest.mark.parametrize(
-    ("values", "fault"),
+    ("values", "partners", "fault"),
     [
-        pytest.param({"is_readonly": 1}, "calls_local is read-only", id="read-only"),
-        pytest.param({"is_session_expired": 1}, "no session at Keeper", id="no-session"),
-        pytest.param({"active_replicas": 1}, "calls_local: 1 of 2 replicas take part", id="a-partner-is-gone"),
-        pytest.param({"absolute_delay": 7, "queue_size": 3}, "is 7 s behind, 3 parts to fetch or merge", id="behind"),
-        pytest.param({"absolute_delay": 1795421409}, "calls_local has not read yet what its partners", id="just-made"),
-        pytest.param({"zookeeper_path": "/clickhouse/tables/blues/1/calls_local"}, "another cluster", id="not-ours"),
+        pytest.param({"is_readonly": 1}, WHOLE, "calls_local: read-only", id="read-only"),
+        pytest.param({"is_session_expired": 1}, WHOLE, "no session at Keeper", id="no-session"),
+        pytest.param({}, WHOLE | {"calls_local": (1, 2)}, "calls_local: 1 of 2 replicas", id="a-partner-is-gone"),
+        pytest.param({}, None, "Keeper gives it no answer", id="no-keeper"),
+        pytest.param({"absolute_delay": 7, "queue_size": 3}, WHOLE, "calls_local: 7 s behind, 3 parts", id="behind"),
+        pytest.param({"absolute_delay": 1795421409}, WHOLE, "calls_local: has not read yet", id="just-made"),
+        pytest.param(
+            {"zookeeper_path": "/clickhouse/tables/blues/1/calls_local"}, WHOLE, "another cluster", id="not-ours"
+        ),
     ],
 )
-def test_what_is_wrong_with_a_table_is_told(values: dict[str, int | str], fault: str) -> None:
+def test_what_is_wrong_with_a_table_is_told(
+    values: dict[str, int | str], partners: dict[str, tuple[int, int]] | None, fault: str
+) -> None:
     """Each with the table; others are well."""
-    faults, tables, figures = replicated_tables([row("messages_local"), row("calls_local", **values)], cluster="blue")
+    rows = [row("messages_local"), row("calls_local", **values)]
+    faults, tables, figures = replicated_tables(rows, partners, cluster="blue")
 
     assert len(faults) == 1
     assert fault in faults[0]
     assert tables == 2
-    assert figures["behind_s"] == values.get("absolute_delay", 0) % 1_795_421_409
+    assert figures["behind_s"] == (7 if values.get("absolute_delay") == 7 else 0)
+
+
+def test_what_all_tables_have_in_common_is_told_once() -> None:
+    """A server without Keeper has six of them."""
+    rows = [row(name, is_readonly=1) for name in ("calls_local", "fences", "messages_local")]
+    faults, _, _ = replicated_tables(rows, {}, cluster="blue")
+
+    assert faults == ("calls_local and 2 other tables: read-only, the server has no session at Keeper",)
 
 
 def test_the_environment_of_an_engine_holds_nothing_of_ours(lab: Lab) -> None:

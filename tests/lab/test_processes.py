@@ -11,27 +11,33 @@ from tests.lab.making import IP, fresh_name, needs_root
 
 from everline.lab.errors import LabError
 from everline.lab.ip import NETNS_DIR, ip_batch, processes_in
-from everline.lab.processes import ProcessState, Spawn, send, start, state_of, until, until_ended
+from everline.lab.processes import ProcessState, Spawn, end_and_forget, send, start, state_of, until, until_ended
 
 pytestmark = [needs_root, pytest.mark.peers(*IP)]
 
 
 @pytest.fixture
-def namespace() -> Iterator[str]:
-    """An empty one."""
+def namespace(tmp_path: Path) -> Iterator[str]:
+    """An empty one. What was started is killed by its record: it may not have got into the namespace yet."""
     name = f"ev-{fresh_name()}-alone"
     ip_batch([f"netns add {name}"])
     yield name
+    end_and_forget(record_in(tmp_path))
     for pid in processes_in([name]):
         os.kill(pid, signal.SIGKILL)
     ip_batch([f"netns delete {name}"])
+
+
+def record_in(directory: Path) -> Path:
+    """Which process it is."""
+    return directory / "run" / "it.json"
 
 
 def spawn_of(directory: Path, namespace: str, *command: str) -> Spawn:
     """A program with nothing but a path in its environment."""
     return Spawn(
         namespace, command, directory / "data", {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "WORD": "given"},
-        directory / "run" / "it.json", directory / "log" / "it.log",
+        record_in(directory), directory / "log" / "it.log",
     )  # fmt: skip
 
 

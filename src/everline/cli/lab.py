@@ -178,7 +178,7 @@ def down(
     removed = take_down(name)
     end_recorded(labs / name)
     wiped = data and wipe(labs / name)
-    files = "files removed" if wiped else f"files are in {labs / name}"
+    files = "files removed" if wiped else f"files are in {labs / name}" if (labs / name).exists() else "no files"
     print(f"lab {name} is down: {removed.processes} processes and {removed.namespaces} namespaces removed; {files}")
 
 

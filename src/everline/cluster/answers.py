@@ -1,7 +1,7 @@
 """What the answers of Redis, Sentinel, ClickHouse, Keeper and HTTP servers mean."""
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from email.utils import parsedate_to_datetime
 from typing import Any, Final
 
@@ -13,7 +13,10 @@ MOST_LAG_S: Final = 3
 MOST_DELAY_S: Final = 2
 """How far a replicated table may be behind its partners."""
 REPLICA_COLUMNS: Final = ("table", "is_readonly", "is_session_expired", "queue_size", "absolute_delay",
-                          "active_replicas", "total_replicas", "zookeeper_path")  # fmt: skip
+                          "zookeeper_path")  # fmt: skip
+"""Of system.replicas, what a server knows by itself."""
+PARTNER_COLUMNS: Final = ("table", "active_replicas", "total_replicas")
+"""Of system.replicas, what a server asks Keeper for: without Keeper there is an error, or no answer for long."""
 _NEVER_S: Final = 1_000_000_000
 """ClickHouse calls a replica that has not read its queue since its start behind by all the time since 1970."""
 Figures = Mapping[str, int]
@@ -59,29 +62,44 @@ def _lag(value: str) -> Iterator[tuple[Address, int]]:
         yield Address(found["ip"], int(found["port"])), int(found["lag"])
 
 
-def replicated_tables(rows: Iterable[tuple[Any, ...]], *, cluster: str) -> tuple[tuple[str, ...], int, Figures]:
+def replicated_tables(
+    rows: Iterable[tuple[Any, ...]], partners: Mapping[str, tuple[int, int]] | None, *, cluster: str
+) -> tuple[tuple[str, ...], int, Figures]:
     """
-    Of `REPLICA_COLUMNS` in system.replicas: what is wrong with the tables of a server, how many it has of `REPLICATED`,
-    and how far they are behind.
+    What is wrong with the tables of a server, how many it has of `REPLICATED`, and how far they are behind.
+
+    Args:
+        rows: `REPLICA_COLUMNS` of each table.
+        partners: The other `PARTNER_COLUMNS` by table; None if Keeper did not tell the server.
+        cluster: In whose part of Keeper the tables belong.
     """
-    faults: list[str] = []
+    told: dict[str, list[str]] = {}
     names: set[str] = set()
     queued, behind = 0, [0]
-    for table, readonly, expired, queue, delay, active, total, path in rows:
+    for table, readonly, expired, queue, delay, path in rows:
         names.add(table)
         queued += queue
-        if not str(path).startswith(f"{KEEPER_PATH}/{cluster}/"):
-            faults.append(f"{table} is of another cluster ({path}): give this one other servers, or cluster: its name")
-        if readonly or expired:
-            faults.append(f"{table} is read-only: its server has no session at Keeper")
-        if active < total:
-            faults.append(f"{table}: {active} of {total} replicas take part")
-        if delay >= _NEVER_S:
-            faults.append(f"{table} has not read yet what its partners have")
-        else:
-            behind.append(delay)
-            faults += [f"{table} is {delay} s behind, {queue} parts to fetch or merge"] if delay > MOST_DELAY_S else []
+        behind += [delay] if delay < _NEVER_S else []
+        active, total = (partners or {}).get(table, (0, 0))
+        for fault, is_so in (
+            (f"of another cluster ({path}): give this one other servers, or cluster: its name",
+             not str(path).startswith(f"{KEEPER_PATH}/{cluster}/")),
+            ("read-only, the server has no session at Keeper", readonly or expired),
+            (f"{active} of {total} replicas take part", active < total),
+            ("has not read yet what its partners have", delay >= _NEVER_S),
+            (f"{delay} s behind, {queue} parts to fetch or merge", MOST_DELAY_S < delay < _NEVER_S),
+        ):  # fmt: skip
+            if is_so:
+                told.setdefault(fault, []).append(table)
+    faults = [f"{_tables(tables)}: {fault}" for fault, tables in told.items()]
+    if partners is None:
+        faults.insert(0, "Keeper gives it no answer, it can only be read: is its host cut off?")
     return tuple(faults), len(names & REPLICATED), {"queue_parts": queued, "behind_s": max(behind)}
+
+
+def _tables(names: Sequence[str]) -> str:
+    more = len(names) - 1
+    return f"{names[0]} and {more} other table{'s' if more > 1 else ''}" if more else names[0]
 
 
 def keeper_figures(answer: str) -> Figures:

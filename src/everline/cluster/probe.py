@@ -20,6 +20,7 @@ from everline.bus.connection import command, connect, in_our_words
 from everline.bus.errors import BusLostError
 from everline.bus.settings import Address, RedisSettings
 from everline.cluster.answers import (
+    PARTNER_COLUMNS,
     REPLICA_COLUMNS,
     Figures,
     http_skew,
@@ -33,6 +34,7 @@ from everline.cluster.answers import (
 from everline.cluster_file import Secrets
 from everline.errors import EverlineError
 from everline.store.cluster_schema import REPLICATED
+from everline.store.errors import StoreError
 from everline.store.schema import DATABASE
 from everline.store.servers import Login, Server, ServerAddress
 from everline.topology.model import (
@@ -53,9 +55,7 @@ OLDEST: Final[Mapping[Role, tuple[int, ...]]] = {Role.CLICKHOUSE: (18, 16), Role
 """The first versions that read what `everline render` writes."""
 CLICKHOUSE_USER: Final = "everline"
 _MOST_BYTES: Final = 1 << 16
-_REPLICAS: Final = (
-    f"SELECT {', '.join(REPLICA_COLUMNS)} FROM system.replicas WHERE database = '{DATABASE}' ORDER BY table"  # noqa: S608 - constants
-)
+_OF_REPLICAS: Final = f"FROM system.replicas WHERE database = '{DATABASE}'"
 
 
 class Standing(StrEnum):
@@ -259,14 +259,25 @@ class _Prober:
             asked_at = time()
             about = await server.select("SELECT version() AS version, toUnixTimestamp(now()) AS now", limit_s=limit_s)
             answered_at = time()
-            replicas = await server.select(_REPLICAS, limit_s=limit_s)
+            own = await server.select(f"SELECT {', '.join(REPLICA_COLUMNS)} {_OF_REPLICAS}", limit_s=limit_s)
+            partners = await self._partners(server, limit_s=(self._deadline_s - (time() - asked_at)) / 2)
         finally:
             await server.close()
         [(version, now)] = list(about.rows("version", "now"))
         skew = nearest_skew(float(now), float(now) + 1, asked_at=asked_at, answered_at=answered_at)
-        faults, tables, figures = replicated_tables(replicas.rows(*REPLICA_COLUMNS), cluster=self._topology.cluster)
+        faults, tables, figures = replicated_tables(
+            own.rows(*REPLICA_COLUMNS), partners, cluster=self._topology.cluster
+        )  # fmt: skip
         said = f"shard {options.shard} replica {options.replica}, {tables} of {len(REPLICATED)} tables"
         return Seen(said, faults, str(version), skew, tables, figures)
+
+    async def _partners(self, server: Server, *, limit_s: float) -> dict[str, tuple[int, int]] | None:
+        """How many replicas of each table take part, and how many there are; None if Keeper does not tell."""
+        try:
+            answer = await server.select(f"SELECT {', '.join(PARTNER_COLUMNS)} {_OF_REPLICAS}", limit_s=limit_s)
+        except StoreError:
+            return None
+        return {table: (active, total) for table, active, total in answer.rows(*PARTNER_COLUMNS)}
 
     # --- Keeper ---
 
