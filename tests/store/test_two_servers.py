@@ -143,7 +143,10 @@ def _until_filled(partner: ClickHouse, back: ClickHouse) -> None:
     """
     sql = (
         "SELECT (SELECT uniqExact(call_id, captured_us, event_key) FROM everline.messages_local) AS messages, "
-        "(SELECT uniqExact(call_id) FROM everline.calls_local) AS calls"
+        "(SELECT uniqExact(call_id) FROM everline.calls_local) AS calls, "
+        # Not the calls alone: of each, all that is known of it, and every way that leads to it.
+        "(SELECT uniqExactIfMerge(event_keys) FROM everline.calls_local) AS facts, "
+        "(SELECT uniqExact(kind, value, hour, call_id) FROM everline.lookup_local) AS ways"
     )
     deadline = time.monotonic() + 30
     while back.ask(sql) != (wanted := partner.ask(sql)):
