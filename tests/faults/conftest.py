@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import re
 import sys
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -13,24 +14,30 @@ from tests.faults.site import Site, visited
 
 from everline.drill.report import DrillResult, table_of
 from everline.lab.down import take_down
+from everline.lab.ip import namespaces
 from everline.lab.lab import Lab
+from everline.lab.names import clusters_in
 from everline.lab.up import bring_up
 from everline.topology.parse import parse_topology
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "two-regions-and-witness.yaml"
-CLUSTER = "faults"
-BATCH_MS = 500
+CLUSTER = f"faults-{os.getpid()}"
+LEFT = re.compile(r"faults-(?P<pid>\d+)")
+FIRST_NETWORK, NETWORKS = 80, 40
 WHOLE_AGAIN_S = 60.0
 
 
 def cluster_text() -> str:
-    """
-    The shipped example with a name and addresses of its own.
+    """The shipped example with a name and addresses of its own: another lab may be up, and another run under way."""
+    network = f"10.{FIRST_NETWORK + os.getpid() % NETWORKS}."
+    return EXAMPLE.read_text().replace("cluster: everline", f"cluster: {CLUSTER}").replace("10.77.", network)
 
-    Batches are larger than usual: an insert costs four servers on one small machine more than its rows do.
-    """
-    text = EXAMPLE.read_text().replace("cluster: everline", f"cluster: {CLUSTER}").replace("10.77.", "10.78.")
-    return text.replace("\nregions:\n", f"\ningest: {{batch_ms: {BATCH_MS}}}\n\nregions:\n", 1)
+
+def remove_those_left_behind() -> None:
+    """Labs of runs that were killed before they could end theirs."""
+    for name in clusters_in(namespaces()):
+        if (left := LEFT.fullmatch(name)) and not Path("/proc", left["pid"]).exists():
+            take_down(name)
 
 
 @pytest.fixture(scope="session")
@@ -42,9 +49,9 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
             pytest.fail(said, pytrace=False)
         pytest.skip(said)
     require_programs("redis-server", "/usr/sbin/clickhouse-server", "java", "ip")
+    remove_those_left_behind()
     text = cluster_text()
     made = Lab(tmp_path_factory.mktemp("lab") / CLUSTER, parse_topology(text, source=EXAMPLE.name))
-    take_down(CLUSTER)
     try:
         asyncio.run(bring_up(made, text, tell=lambda line: print(line, file=sys.stderr)))
         yield made
