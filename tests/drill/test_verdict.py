@@ -233,7 +233,20 @@ async def test_recovery_is_the_first_event_that_was_sent_after_the_fault(store: 
     assert not await stored_again(store.ask, "nothing was sent", fault)()
 
 
-async def test_what_does_not_come_back_in_time_is_an_error() -> None:
+async def test_what_comes_back_late_is_told_with_its_time() -> None:
+    """A figure says more than that there was none."""
+    late = replace(Moment.now(), monotonic_s=Moment.now().monotonic_s - 5)
+
+    async def at_once() -> bool:
+        return True
+
+    recovery = await until_recovered("writes resume", at_once, since=late, within_s=2)
+
+    assert recovery.rto_s >= 5
+    assert not recovery.is_in_time
+
+
+async def test_what_does_not_come_back_is_an_error() -> None:
     """It says what was waited for."""
 
     async def never() -> bool:
@@ -244,19 +257,20 @@ async def test_what_does_not_come_back_in_time_is_an_error() -> None:
 
 
 @pytest.mark.parametrize(
-    ("recovered", "lost", "most", "double", "passed"),
+    ("rto_s", "lost", "most", "double", "passed"),
     [
-        pytest.param(True, 0, 0, False, True, id="clean"),
-        pytest.param(False, 0, 0, False, False, id="not-in-time"),
-        pytest.param(True, 1, 0, False, False, id="lossy"),
-        pytest.param(True, 1, 1, False, True, id="no-more-lost-than-allowed"),
-        pytest.param(True, 0, 0, True, False, id="not-equal"),
+        pytest.param(2.0, 0, 0, False, True, id="clean"),
+        pytest.param(2.1, 0, 0, False, False, id="not-in-time"),
+        pytest.param(None, 0, 0, False, False, id="never"),
+        pytest.param(1.0, 1, 0, False, False, id="lossy"),
+        pytest.param(1.0, 1, 1, False, True, id="no-more-lost-than-allowed"),
+        pytest.param(1.0, 0, 0, True, False, id="not-equal"),
     ],
 )
-def test_what_passes(*, recovered: bool, lost: int, most: int, double: bool, passed: bool) -> None:
+def test_what_passes(*, rto_s: float | None, lost: int, most: int, double: bool, passed: bool) -> None:
     """In time, no more lost than allowed, and all equal."""
     ledger = sent_run("passes", 3)
-    recovery = Recovery("first event", 1, 2) if recovered else None
+    recovery = None if rto_s is None else Recovery("first event", rto_s, 2)
     verdict = Verdict(3, 0, 3, lost=tuple(ledger.sent[:lost]), duplicated=(("call", 1),) if double else ())
 
     assert DrillResult("a fault", recovery, verdict, most).is_passed is passed

@@ -3,10 +3,11 @@
 import asyncio
 import shutil
 from collections.abc import AsyncIterator, Iterable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
 from tests.faults.eyes import QUESTION_S, Eyes, until
 
+from everline.cluster.keeper import KeeperError
 from everline.cluster.visit import Visit, visiting
 from everline.drill.recovery import Probe
 from everline.lab.lab import Lab
@@ -84,7 +85,11 @@ class Site(Eyes):
             self._lab.layout.programs.everline, *words, "--cluster", str(self._lab.layout.cluster_file),
             stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
         )  # fmt: skip
-        async with asyncio.timeout(COMMAND_S):
+        try:
+            async with asyncio.timeout(COMMAND_S):
+                said = (await process.communicate())[0].decode()
+        except TimeoutError:
+            process.kill()
             said = (await process.communicate())[0].decode()
         assert process.returncode == 0, f"everline {' '.join(words)}: {said}"
         return said
@@ -111,7 +116,9 @@ class Site(Eyes):
 
     def _is_absent(self, path: str) -> Probe:
         async def look() -> bool:
-            return await self.keeper.get(path) is None
+            with suppress(KeeperError):
+                return await self.keeper.get(path) is None
+            return False
 
         return look
 

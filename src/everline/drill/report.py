@@ -22,7 +22,8 @@ class DrillResult:
     @property
     def is_passed(self) -> bool:
         """Recovered in time, nothing lost beyond what the formula allows, and all equal."""
-        return self.recovery is not None and self.verdict.is_equal and len(self.verdict.lost) <= self.most_lost
+        in_time = self.recovery is not None and self.recovery.is_in_time
+        return in_time and self.verdict.is_equal and len(self.verdict.lost) <= self.most_lost
 
     def as_json(self) -> dict[str, Any]:  # JSON
         """All of it."""
@@ -46,7 +47,7 @@ def table_of(results: Sequence[DrillResult]) -> Table:
 
 
 def _recovered(recovery: Recovery | None) -> str:
-    return f"{recovery.rto_s:.1f} s (≤ {recovery.within_s:g})" if recovery else "no"
+    return f"{recovery.rto_s:.1f} s (≤ {recovery.within_s:g})" if recovery else "never"
 
 
 def _figures(result: DrillResult) -> tuple[str, ...]:

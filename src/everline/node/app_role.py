@@ -1,6 +1,5 @@
 """An app node: pages, API and events over HTTP, and the leader's work."""
 
-import asyncio
 from collections.abc import Callable, Sequence
 
 from prometheus_client.registry import Collector
@@ -63,8 +62,8 @@ class AppRole:
         """It listens for nothing but HTTP."""
 
     async def run(self) -> None:
-        """Its work is done request by request."""
-        await asyncio.Event().wait()
+        """Its work is done request by request; meanwhile it looks whether it could do it."""
+        await self._leading.watch()
 
     async def stop(self) -> None:
         """What is asked is answered by the HTTP server."""

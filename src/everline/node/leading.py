@@ -1,6 +1,8 @@
 """What a node that may lead has: a store that it asks, and the work of the leader."""
 
+import asyncio
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Final
 
 from everline.calls.event import EventBatch
@@ -13,6 +15,8 @@ from everline.store.errors import StoreError
 from everline.store.reader import Reader
 
 NOTHING_REACHED: Final = "it reaches neither ClickHouse nor Redis"
+LOOK_S: Final = 1.0
+"""Between two looks at whether the store answers."""
 
 
 class Leading:
@@ -27,6 +31,13 @@ class Leading:
     def duties(self) -> Sequence[Duty]:
         """What it does while it leads."""
         return self._work.duties()
+
+    async def watch(self) -> None:
+        """Ask the store something small, for ever: a node that nobody asks must still know if it could answer."""
+        while True:
+            with suppress(StoreError):  # The reader remembers who did not answer.
+                await self._reader.ask("SELECT 1")
+            await asyncio.sleep(LOOK_S)
 
     def reaches_store(self) -> bool:
         """Whether some server is known to answer."""

@@ -1,6 +1,5 @@
 """The witness: a member of the cluster at a third site, which leads when no app node can."""
 
-import asyncio
 from collections.abc import Callable, Sequence
 
 from prometheus_client.registry import Collector
@@ -51,8 +50,8 @@ class WitnessRole:
         """It listens for nothing but HTTP."""
 
     async def run(self) -> None:
-        """Its duties are its membership's."""
-        await asyncio.Event().wait()
+        """Its duties are its membership's; it looks whether it could do them."""
+        await self._leading.watch()
 
     async def stop(self) -> None:
         """There is nothing to bring to an end."""
