@@ -5,6 +5,7 @@ import logging
 import signal
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from random import Random
 from time import monotonic
 
@@ -99,6 +100,25 @@ async def test_without_sentinels_it_says_what_to_look_at() -> None:
     async with watching(nobody) as primary:
         with pytest.raises(BusAbsentError, match="role"):
             await primary.ready(1)
+
+
+async def test_a_sentinel_that_never_answers_holds_nobody_up(redis: RedisRig) -> None:
+    """Its host is cut off, perhaps together with the primary: what most others say counts."""
+    settings = redis.settings()
+
+    async def never(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            await asyncio.get_running_loop().create_future()
+        finally:
+            writer.close()
+
+    async with await asyncio.start_server(never, "127.0.0.1") as silent:
+        port = silent.sockets[0].getsockname()[1]
+        patient = replace(settings, sentinels=(Address("127.0.0.1", port), *settings.sentinels), command_s=600)
+        async with watching(patient) as primary:
+            await primary.ready(RECOVERY_S)
+
+        assert primary.address == redis.primary().address
 
 
 async def test_when_the_primary_is_killed_then_another_is_found(

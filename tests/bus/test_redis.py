@@ -16,6 +16,7 @@ from tests.bus.flows import ANSWERED, FLOWS, give, steps_of, told, transitions
 from tests.calls.dialogs import disordered, flow
 from tests.rigs.redis import RedisRig
 
+from everline.bus.discovery import RedisPrimary
 from everline.bus.errors import BusError
 from everline.bus.live import LiveBus, Position
 from everline.bus.redis import RedisBus
@@ -310,6 +311,21 @@ async def test_when_the_primary_is_lost_then_live_state_and_subscribers_go_on(
         assert {one.state for one in await app.live()} == {State.ANSWERED}
         assert await app.in_progress() == RINGING_CALLS
         assert await app.needs_rebuild()
+
+
+async def test_a_batch_that_comes_before_there_is_a_primary_waits_for_it(empty: RedisRig) -> None:
+    """It need not be given again: that would cost the pause between two tries."""
+    primary = RedisPrimary(empty.settings())
+    inserting = asyncio.create_task(RedisBus(primary).insert(EventBatch.of(flow(ANSWERED))))
+    await asyncio.sleep(0)
+    assert primary.trouble
+    watching = asyncio.create_task(primary.run())
+
+    async with asyncio.timeout(RECOVERY_S):
+        await inserting
+
+    watching.cancel()
+    await asyncio.wait([watching])
 
 
 @pytest.mark.parametrize("counted", ["", "the store only counts events"])

@@ -40,6 +40,8 @@ LOOKS: Final = 5
 UNTOLD_S: Final = 2.0
 """A call whose steps nobody has told for so long: who was to tell them is gone."""
 COUNT_EVERY_S: Final = 2.0
+PRIMARY_S: Final = 2.0
+"""A batch waits so long for a primary before it is refused, so that it goes the moment there is one."""
 
 
 class RedisBus:
@@ -80,6 +82,7 @@ class RedisBus:
         Raises:
             BusError: Redis did not take all of it; give it again.
         """
+        await self._primary.ready(PRIMARY_S)
         async with self._merges:
             deltas = list(deltas_of(batch).items())
             sending: asyncio.Task[None] | None = None

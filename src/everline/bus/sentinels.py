@@ -3,13 +3,16 @@
 import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from redis.asyncio import Redis
 
 from everline.bus.connection import command, connect, in_our_words
 from everline.bus.errors import BusAbsentError, BusError, BusPasswordError
 from everline.bus.settings import Address, RedisSettings
+
+STRAGGLERS_S: Final = 0.15
+"""Once most Sentinels have answered, the others have so long: one on a host that is cut off holds up nobody."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,8 +56,7 @@ class Sentinels:
             BusPasswordError: A Sentinel refused the password, and none gave an answer.
             BusAbsentError: None gave an answer for another reason.
         """
-        asked = [self._ask(*one) for one in self._clients.items()]
-        answers = await asyncio.gather(*asked, return_exceptions=True)
+        answers = await self._answers()
         named = latest([one for one in answers if isinstance(one, Named)])
         if named:
             return named
@@ -64,6 +66,20 @@ class Sentinels:
         """Let the connections go."""
         for client in self._clients.values():
             await client.aclose()
+
+    async def _answers(self) -> list[Named | BaseException]:
+        """What they say, or why they don't; of those that are late once most have answered, nothing."""
+        asking = [asyncio.create_task(self._ask(*one)) for one in self._clients.items()]
+        late = set(asking)
+        try:
+            while late and 2 * sum(map(_has_answered, asking)) <= len(asking):
+                _, late = await asyncio.wait(late, return_when=asyncio.FIRST_COMPLETED)
+            if late:
+                await asyncio.wait(late, timeout=STRAGGLERS_S)
+            return [one.exception() or one.result() for one in asking if one.done()]
+        finally:
+            for one in asking:
+                one.cancel()
 
     async def _ask(self, address: Address, client: Redis) -> Named:
         with in_our_words(address):
@@ -78,6 +94,10 @@ class Sentinels:
         why = str(faults[0]) if faults else "none is configured"
         asked = len(self._clients)
         return BusAbsentError(self._settings.service, asked=asked, answered=asked - lost, why=why)
+
+
+def _has_answered(asking: asyncio.Task[Named]) -> bool:
+    return asking.done() and not asking.cancelled() and asking.exception() is None
 
 
 def _named(said: Any) -> Named:
