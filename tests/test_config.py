@@ -1,5 +1,6 @@
 """Defaults < file < environment < flags; every fault at once; secrets never."""
 
+from ipaddress import ip_network
 from pathlib import Path
 
 import pytest
@@ -37,6 +38,19 @@ def test_each_source_overrides_the_one_before(tmp_path: Path) -> None:
     assert loaded.sources["ingest.batch_ms"] == "command line"
 
 
+@pytest.mark.parametrize("written", ["file", "environment"])
+def test_networks_are_a_list_or_text_with_commas(written: str, tmp_path: Path) -> None:
+    """In the file as TOML has lists; the environment has none."""
+    file = tmp_path / "everline.toml"
+    file.write_text("[ingest]\nproxies = ['10.0.0.1', 'fd00::/8']\n" if written == "file" else "", "utf-8")
+    environ = {} if written == "file" else {"EVERLINE_INGEST_PROXIES": "10.0.0.1, fd00::/8"}
+
+    config = load_config(file, environ=environ, flags={}).config
+
+    assert config.ingest.proxies == (ip_network("10.0.0.1"), ip_network("fd00::/8"))
+    assert effective_values(config)["ingest.proxies"] == "10.0.0.1/32, fd00::/8"
+
+
 def test_all_faults_are_reported_together(tmp_path: Path) -> None:
     """Bad values, unknown keys, keys that need each other: one round is enough to mend them all."""
     text = """
@@ -69,6 +83,12 @@ def test_all_faults_are_reported_together(tmp_path: Path) -> None:
         pytest.param("[ingest]\nauth_key_file = '/dev/null'", "ingest.auth_key_file: is empty", id="empty-key-file"),
         pytest.param("[live]\nmax_calls = 'x'", "live.max_calls: 'x': Input should be a valid integer", id="type"),
         pytest.param("[ingest.hep]\nport = 1", "ingest.hep:", id="table-for-a-value"),
+        pytest.param(
+            "[ingest]\nproxies = ['10.0.0.1/8']",
+            "ingest.proxies: ['10.0.0.1/8']: 10.0.0.1/8 has host bits",
+            id="no-network",
+        ),
+        pytest.param("[ingest]\nproxies = 1", "ingest.proxies: 1: need a list of addresses", id="no-list"),
     ],
 )
 def test_a_fault_names_its_key(text: str, fault: str, tmp_path: Path) -> None:

@@ -4,11 +4,32 @@ Settings that a node and a whole cluster have in common: a node's file names the
 Defined once, below both `config` and `topology`. What belongs to one node alone (addresses, paths) is in `config`.
 """
 
-from typing import Final, Literal
+from ipaddress import IPv4Network, IPv6Network, ip_network
+from typing import Annotated, Final, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer
 
 YEAR_S: Final = 365 * 86_400
+
+
+def _parse_networks(value: object) -> object:
+    listed = value.split(",") if isinstance(value, str) else value  # An environment variable can hold no list.
+    if not isinstance(listed, list | tuple):
+        raise ValueError("need a list of addresses or networks, such as [10.1.2.3, 10.2.0.0/16]")
+    try:
+        return tuple(ip_network(str(one).strip()) for one in listed if str(one).strip())
+    except ValueError as error:
+        raise ValueError(f"{error}; need addresses or networks, such as 10.1.2.3 or 10.2.0.0/16") from error
+
+
+def _as_text(networks: tuple[IPv4Network | IPv6Network, ...]) -> str:
+    return ", ".join(map(str, networks))
+
+
+Networks = Annotated[
+    tuple[IPv4Network | IPv6Network, ...], BeforeValidator(_parse_networks), PlainSerializer(_as_text, return_type=str)
+]
+"""Addresses or networks (10.1.2.3, 10.0.0.0/8, fd00::/8): a list, or text with commas between them."""
 
 
 class Section(BaseModel):
@@ -37,6 +58,10 @@ class IngestSettings(Section):
     )
     source_burst: int = Field(
         default=10_000, ge=1, le=10_000_000, description="Messages that one source may send at once above that rate."
+    )
+    proxies: Networks = Field(
+        default=(),
+        description="Addresses of proxies such as HAProxy, whose TCP connections begin with a PROXY header.",
     )
     max_capture_age_s: int = Field(
         default=10 * YEAR_S,

@@ -22,6 +22,7 @@ from tests.ingest.making import WITHIN_S, hep, sip, until
 from everline.ingest import stream as stream_module
 from everline.ingest.intake import Intake
 from everline.ingest.ledger import Ledger
+from everline.ingest.proxies import KnownProxies
 from everline.ingest.stream import StreamListener
 from everline.ingest.tls import server_context
 from everline.ingest.udp import ListenError
@@ -32,10 +33,10 @@ FOREVER_S = 3600.0
 class Listening:
     """A listener with its intake."""
 
-    def __init__(self, capacity: int) -> None:
+    def __init__(self, capacity: int, *, proxies: KnownProxies | None = None) -> None:
         self.ledger = Ledger()
         self.intake = Intake(self.ledger, capacity=capacity)
-        self.listener = StreamListener(self.intake, self.ledger)
+        self.listener = StreamListener(self.intake, self.ledger, proxies=proxies)
         self._writers: list[asyncio.StreamWriter] = []
 
     async def connect(self, *, tls: ssl.SSLContext | None = None) -> asyncio.StreamWriter:
@@ -65,10 +66,14 @@ class Listening:
 
 @asynccontextmanager
 async def listening(
-    *, capacity: int = 10_000, host: str = "127.0.0.1", tls: ssl.SSLContext | None = None
+    *,
+    capacity: int = 10_000,
+    host: str = "127.0.0.1",
+    tls: ssl.SSLContext | None = None,
+    proxies: KnownProxies | None = None,
 ) -> AsyncIterator[Listening]:
     """A listener on a free port."""
-    one = Listening(capacity)
+    one = Listening(capacity, proxies=proxies)
     await one.listener.listen(host, 0, tls=tls)
     try:
         yield one

@@ -11,9 +11,11 @@ from typing import Final
 from everline.calls.decode import Datagram
 from everline.ingest.intake import Intake
 from everline.ingest.ledger import Drop, Ledger
+from everline.ingest.proxies import KnownProxies, Peer, after_proxy_header
 from everline.ingest.udp import ListenError
 from everline.wire.framing import START_LINE, SipFramer
 from everline.wire.hep_framing import GZIP_MAGIC, HEP3_MAGIC, HepFramer
+from everline.wire.proxy_protocol import ProxyHeaderError
 
 log = logging.getLogger(__name__)
 
@@ -24,6 +26,8 @@ HANDSHAKE_TIMEOUT_S: Final = 5.0
 TLS_GOODBYE_S: Final = 1.0
 QUIET_S: Final = 0.05
 """When streams gave nothing for so long, what was sent before the stop has been read."""
+BAD_PROXY_HEADER: Final = "bad-proxy-header"
+"""Reason of bytes that a proxy sent instead of its header."""
 LAST_READS_S: Final = 1.0
 """An agent that goes on sending is read no longer than this after the stop, unless told otherwise."""
 _KEEPALIVE: Final = ((socket.TCP_KEEPIDLE, 60), (socket.TCP_KEEPINTVL, 20), (socket.TCP_KEEPCNT, 3))
@@ -31,11 +35,17 @@ _KEEPALIVE: Final = ((socket.TCP_KEEPIDLE, 60), (socket.TCP_KEEPINTVL, 20), (soc
 
 
 class StreamListener:
-    """Takes connections of capture agents; an agent that sends faster than we decode has to wait."""
+    """
+    Takes connections of capture agents; an agent that sends faster than we decode has to wait.
 
-    def __init__(self, intake: Intake, ledger: Ledger) -> None:
+    Args:
+        proxies: Whose connections begin with a PROXY header, which tells the agent's address.
+    """
+
+    def __init__(self, intake: Intake, ledger: Ledger, *, proxies: KnownProxies | None = None) -> None:
         self._intake = intake
         self._ledger = ledger
+        self._proxies = proxies or KnownProxies(())
         self._server: asyncio.Server | None = None
         self._connections: set[asyncio.Task[None]] = set()
         self._reading: set[asyncio.Task[None]] = set()
@@ -121,14 +131,21 @@ class StreamListener:
                     await asyncio.sleep(QUIET_S)
 
     async def _read(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        peer_ip, peer_port = (writer.get_extra_info("peername") or ("", 0))[:2]
-        data = await _first_bytes(reader)
+        peer = Peer(*(writer.get_extra_info("peername") or ("", 0))[:2])
+        data = b""
+        if peer.ip in self._proxies:
+            try:
+                peer, data = await after_proxy_header(reader, peer)
+            except ProxyHeaderError as fault:
+                self._refuse(peer, fault)
+                return
+        data = await _first_bytes(reader, data)
         framer = _framer_of(data)
         try:
             while data:
                 self._bytes += len(data)
                 received_us = time_ns() // 1000
-                await self._offer([Datagram(one, received_us, peer_ip, peer_port) for one in framer.feed(data)])
+                await self._offer([Datagram(one, received_us, *peer) for one in framer.feed(data)])
                 self._count_lost(framer)
                 if isinstance(framer, HepFramer) and framer.broken:
                     break
@@ -137,6 +154,11 @@ class StreamListener:
         finally:
             framer.cut()
             self._count_lost(framer)
+
+    def _refuse(self, peer: Peer, fault: ProxyHeaderError) -> None:
+        """What a proxy sent without a header can't be told from an attempt to look like somebody else."""
+        self._ledger.stream_lost_bytes[BAD_PROXY_HEADER] += fault.seen_bytes
+        log.warning("ingest.proxy_refused", extra={"proxy": peer.ip, "reason": str(fault.reason)})
 
     async def _offer(self, datagrams: list[Datagram]) -> None:
         """Give the intake as many at a time as it has room for: nothing of a stream is lost for lack of it."""
@@ -157,9 +179,9 @@ class StreamListener:
             framer.lost_bytes.clear()
 
 
-async def _first_bytes(reader: asyncio.StreamReader) -> bytes:
-    """The first bytes of a stream, enough of them to tell what it is; fewer when it ends."""
-    first = await reader.read(READ_BYTES)
+async def _first_bytes(reader: asyncio.StreamReader, first: bytes) -> bytes:
+    """The first bytes of a stream of which some may be here, enough to tell what it is; fewer when it ends."""
+    first = first or await reader.read(READ_BYTES)
     while first and any(magic.startswith(first) and magic != first for magic in (HEP3_MAGIC, GZIP_MAGIC)):
         more = await reader.read(READ_BYTES)
         if not more:

@@ -12,6 +12,7 @@ from everline.ingest.lane import EventSink
 from everline.ingest.ledger import Ledger
 from everline.ingest.limits import SourceLimiter
 from everline.ingest.pipeline import Pipeline, PipelineLimits
+from everline.ingest.proxies import KnownProxies
 from everline.ingest.stream import LAST_READS_S, StreamListener
 from everline.ingest.udp import UdpListener
 from everline.metrics import IngestMeasured
@@ -47,7 +48,8 @@ class Front:
         )
         self._intake = Intake(self._ledger, capacity=config.queue_events, limiter=limiter)
         self._udp = UdpListener(*config.hep, self._intake, self._ledger, buffer_bytes=config.receive_buffer_bytes)
-        self._streams = [StreamListener(self._intake, self._ledger)]
+        proxies = KnownProxies(config.proxies)
+        self._streams = [StreamListener(self._intake, self._ledger, proxies=proxies)]
         self._pipeline = Pipeline(self._intake, self._ledger, self._rules(), self._limits(), store=store, bus=bus)
         self.ingesting = asyncio.create_task(self._pipeline.run(), name="ingest")
 
