@@ -38,6 +38,8 @@ from everline.topology.model import IngestOptions, Node, RedisOptions, Role
 T = TypeVar("T")
 
 LOOK_S: Final = 2.0
+GLANCE_S: Final = 0.4
+"""A look at Redis: while it hangs, a longer one would see its successor so much later."""
 QUESTION_S: Final = 10.0
 SETTLED_US: Final = 2_000_000
 """What was received so long ago is on both replicas when all is well."""
@@ -163,7 +165,7 @@ class Eyes:
 
         async def look() -> bool:
             try:
-                async with asyncio.timeout(LOOK_S):
+                async with asyncio.timeout(GLANCE_S):
                     entries = await self._latest_steps(await self.redis_primary())
             except (EverlineError, OSError, TimeoutError, RedisError):
                 return False

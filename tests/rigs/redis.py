@@ -177,7 +177,7 @@ def _sentinel_config(port: int, primary: int, directory: Path) -> str:
     return "\n".join([
         f"port {port}", "bind 127.0.0.1", f"dir {directory / f'sentinel-{port}'}", f"requirepass {PASSWORD}",
         f"sentinel monitor {SERVICE} 127.0.0.1 {primary} 2", f"sentinel auth-pass {SERVICE} {PASSWORD}",
-        f"sentinel down-after-milliseconds {SERVICE} 1000", f"sentinel failover-timeout {SERVICE} 10000",
+        f"sentinel down-after-milliseconds {SERVICE} 700", f"sentinel failover-timeout {SERVICE} 10000",
         f"sentinel parallel-syncs {SERVICE} 2",
     ]) + "\n"  # fmt: skip
 

@@ -27,6 +27,8 @@ T = TypeVar("T")
 
 FIRST_PAUSE_S: Final = 0.05
 LONGEST_PAUSE_S: Final = 0.3
+NEWS_S: Final = 0.2
+"""While a primary that is named is slow to answer, the Sentinels are asked so often whether they name another."""
 
 
 def pause_s(failures: int, random: Random) -> float:
@@ -186,12 +188,29 @@ class RedisPrimary:
             return
         # A new client even for the same address: the connections of the old one may be dead or stuck.
         client = connect(named.address, self.settings)
+        trial = asyncio.create_task(_be_primary(client, named.address, self.settings))
         try:
-            await _be_primary(client, named.address, self.settings)
-        except BusError:
+            await self._decided(trial, named)
+        except BaseException:
             await _drop(client)
             raise
+        finally:
+            trial.cancel()
         await self._adopt(client, named)
+
+    async def _decided(self, trial: asyncio.Task[None], named: Named) -> None:
+        """
+        Return when a trial has shown that the primary answers.
+
+        Raises:
+            BusError: It does not, or meanwhile the Sentinels name another: a dead one would keep us for its deadline.
+        """
+        while not (await asyncio.wait([trial], timeout=NEWS_S))[0]:
+            with suppress(BusAbsentError):
+                now = await self._sentinels.primary()
+                if now.address != named.address and not trial.done():
+                    raise BusLostError(str(named.address), f"the Sentinels name {now.address} instead")
+        await trial
 
     def _reject_older(self, named: Named) -> None:
         """Go back to an earlier failover's primary only if most Sentinels say so: they were made anew."""

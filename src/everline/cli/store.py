@@ -1,11 +1,14 @@
 """`everline store`: bring a cluster's store back into order."""
 
 from collections.abc import Sequence
+from functools import partial
+from time import monotonic
 from typing import Annotated, Final
 
 import typer
 
 from everline.cli.in_cluster import DEFAULT, FOUND_S, ClusterFile, visit
+from everline.cluster.keeper import Keeper, KeeperUnavailableError
 from everline.cluster.visit import Visit
 from everline.errors import EverlineError
 from everline.store.servers import by_shard
@@ -16,6 +19,8 @@ from everline.topology.model import Role
 app = typer.Typer(help="Bring a cluster's store back into order.", no_args_is_help=True)
 
 CATCH_UP_S: Final = 3600.0
+FORGET_S: Final = 60.0
+"""Keeper may be busy while a server comes back: removing again what is removed does no harm."""
 
 
 class RepairError(EverlineError):
@@ -59,12 +64,23 @@ async def _bring_back(ways: Visit, name: str) -> list[str]:
     [server] = [one for one in ways.servers if one.name == name]
     partners = [one for one in ways.servers if one.address.shard == server.address.shard and one is not server]
     await ways.keeper.connected(within_s=FOUND_S)
-    made = await rejoin(server, partners, ways.topology.cluster, forget=ways.keeper.delete_tree)
+    made = await rejoin(server, partners, ways.topology.cluster, forget=partial(_forget, ways.keeper))
     if not made:
         return [f"{name} has all its tables"]
     if not await until_caught_up(server, within_s=CATCH_UP_S):
         raise RepairError(f"{name} has its tables and fetches rows still: see `everline cluster status`")
     return [f"{name}: {len(made)} tables made anew ({', '.join(made)}), rows fetched from its partner"]
+
+
+async def _forget(keeper: Keeper, path: str) -> None:
+    deadline = monotonic() + FORGET_S
+    while True:
+        try:
+            return await keeper.delete_tree(path)
+        except KeeperUnavailableError:
+            if monotonic() > deadline:
+                raise
+            await keeper.connected(within_s=FOUND_S)
 
 
 def _words(found: Round) -> Sequence[str]:

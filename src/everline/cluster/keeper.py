@@ -37,6 +37,8 @@ from everline.errors import EverlineError
 log = logging.getLogger(__name__)
 
 USER: Final = "everline"
+AT_ONCE: Final = 50
+"""Znodes of one parent that are removed at the same time."""
 _GONE: Final = (ConnectionLoss, ConnectionClosedError, OperationTimeoutError, SessionExpiredError)
 _REFUSED: Final = (NoAuthError, AuthFailedError, InvalidACLError)
 _ROLLED_BACK: Final = (RolledBackError, RuntimeInconsistency)
@@ -213,8 +215,9 @@ class Keeper:
 
     async def delete_tree(self, path: str) -> None:
         """Remove a znode and all below it; what is not there is gone already."""
-        for name in await self.children(path):
-            await self.delete_tree(f"{path}/{name}")
+        names = await self.children(path)
+        for start in range(0, len(names), AT_ONCE):
+            await asyncio.gather(*(self.delete_tree(f"{path}/{name}") for name in names[start : start + AT_ONCE]))
         await self.delete(path)
 
     async def take(self, seat: str, data: bytes, *, note: tuple[str, bytes]) -> bool:
