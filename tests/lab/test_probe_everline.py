@@ -115,9 +115,9 @@ async def test_a_port_where_nobody_listens_is_told_at_once() -> None:
 async def test_a_role_without_a_program_is_unknown() -> None:
     """It has nothing to ask."""
     values = small(fresh_name())
-    values["regions"][0]["racks"][0]["hosts"][0]["roles"]["nginx"] = {}  # type: ignore[index]
+    values["regions"][0]["racks"][0]["hosts"][0]["roles"]["balancer"] = {"hep_port": 9062}  # type: ignore[index]
     topology = Topology.model_validate(values)
-    [report] = await probe(topology, SECRETS, deadline_s=ASK_S, nodes=topology.nodes_of(Role.NGINX))
+    [report] = await probe(topology, SECRETS, deadline_s=ASK_S, nodes=topology.nodes_of(Role.BALANCER))
 
     assert (report.standing, report.said) == (Standing.UNKNOWN, "no program of this role yet")
 

@@ -385,7 +385,7 @@ def test_the_whole_example_comes_up_by_one_command(
     assert f"everline lab down --cluster {name}" in told
     assert {row["standing"] for row in nodes if row["has_program"]} == {Standing.READY}
     assert {row["tables"] for row in nodes if row["role"] == Role.CLICKHOUSE} == {len(REPLICATED)}
-    assert {row["role"] for row in nodes if not row["has_program"]} <= {Role.BALANCER, Role.NGINX}
+    assert {row["role"] for row in nodes if not row["has_program"]} <= {Role.BALANCER}
     assert all(row["pid"] for row in nodes if row["has_program"])
     assert remains(name) == []
     assert not (tmp_path / "labs" / name).exists()

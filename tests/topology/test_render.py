@@ -94,16 +94,17 @@ def test_no_secret_is_in_a_file_that_others_may_read() -> None:
 
 
 def test_every_node_with_a_program_has_its_files_and_a_unit() -> None:
-    """Balancer and NGINX have none yet, and so get no stub."""
+    """Nothing is rendered for a program that is not there yet."""
     paths = set(rendered())
 
     assert {path.split("/")[2] for path in paths if path.startswith("e1/systemd/")} == {
         "everline-app.service", "everline-clickhouse-keeper.service", "everline-clickhouse.service",
-        "everline-ingest.service", "everline-redis.service", "everline-sentinel.service", "everline-zookeeper.service",
+        "everline-haproxy.service", "everline-ingest.service", "everline-nginx-stream.service",
+        "everline-nginx.service", "everline-redis.service", "everline-sentinel.service", "everline-zookeeper.service",
     }  # fmt: skip
     assert {path.split("/")[1] for path in paths if path.startswith("t1/")} == {"t1-keeper", "t1-sentinel", "systemd"}
-    with pytest.raises(RenderError, match="e1-nginx: the role nginx has no program yet"):
-        launch_of(golden_cluster().node("e1-nginx"), Places())
+    with pytest.raises(RenderError, match="e1-balancer: the role balancer has no program yet"):
+        launch_of(golden_cluster().node("e1-balancer"), Places())
     with pytest.raises(ValueError, match="keeps nothing"):
         Places().data_dir(golden_cluster().node("e1-balancer"))
 
@@ -248,8 +249,8 @@ def test_a_command_is_written_as_systemd_reads_it(words: tuple[str, ...], line: 
 def test_a_lab_puts_all_hosts_on_one_machine() -> None:
     """Directories of its own, whatever cluster.yaml says; more addresses that may ask ClickHouse."""
     places = Places(
-        config_root="/lab/etc", data_root="/lab/data", log_root="/lab/log", zookeeper_fsync=False,
-        trusted_networks=("10.9.9.1",),
+        config_root="/lab/etc", data_root="/lab/data", log_root="/lab/log", run_root="/lab/run",
+        zookeeper_fsync=False, trusted_networks=("10.9.9.1",),
     )  # fmt: skip
     files = rendered(places=places)
 
@@ -257,7 +258,8 @@ def test_a_lab_puts_all_hosts_on_one_machine() -> None:
     assert "forceSync=yes\n" in rendered()["e1/e1-keeper/zoo.cfg"].text
     assert "<ip>10.9.9.1</ip>" in files["e1/e1-clickhouse/users.xml"].text
     config = [file.text for path, file in files.items() if "/systemd/" not in path]
-    assert not [text for text in config if "/etc/everline" in text or "/var/" in text or "/srv/" in text]
+    for place in ("/etc/everline", "/run/everline", "/var/", "/srv/"):
+        assert not [text for text in config if place in text]
 
 
 def test_the_examples_render(request: pytest.FixtureRequest) -> None:

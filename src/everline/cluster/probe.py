@@ -179,7 +179,8 @@ class _Prober:
         self._connect_s = min(topology.timers.connect_ms / 1000, deadline_s)
 
     def ways(self) -> dict[Role, Callable[[Node], Awaitable[Seen]]]:
-        everline = dict.fromkeys((Role.INGEST, Role.APP, Role.WITNESS), self._everline)
+        asked_by_http = (Role.INGEST, Role.APP, Role.WITNESS, Role.HAPROXY, Role.NGINX)
+        everline = dict.fromkeys(asked_by_http, self._ready)
         return {
             Role.REDIS: self._redis, Role.SENTINEL: self._sentinel, Role.CLICKHOUSE: self._clickhouse,
             Role.KEEPER: self._keeper, **everline,
@@ -292,10 +293,10 @@ class _Prober:
         faults = () if said != "standalone" else ("runs alone: it does not know the other Keepers; render it anew",)
         return Seen(said, faults, version.group(1) if version else "", figures=keeper_figures(answer))
 
-    # --- Everline ---
+    # --- Everline, and what stands in front of it and answers for it ---
 
-    async def _everline(self, node: Node) -> Seen:
-        port: int = node.options.http_port  # type: ignore[attr-defined]  # every Everline role has one
+    async def _ready(self, node: Node) -> Seen:
+        port: int = node.options.http_port  # type: ignore[attr-defined]  # every role that is asked so has one
         request = f"GET /readyz HTTP/1.1\r\nHost: {node.address}\r\nConnection: close\r\n\r\n".encode()
         asked_at = time()
         answer = (await self._said(node, port, request)).decode(errors="replace")

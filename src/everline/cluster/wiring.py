@@ -1,5 +1,6 @@
 """What cluster.yaml says, as the parts of one node want to be told: addresses nearest first, settings, deadlines."""
 
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Final
 
@@ -36,10 +37,12 @@ def redis_settings(topology: Topology, secrets: Secrets) -> RedisSettings:
 
 
 def ingest_config(topology: Topology, node: Node, secrets: Secrets) -> IngestConfig:
-    """How an ingest node takes packets in."""
+    """How an ingest node takes packets in; what the cluster's own HAProxy says of whose they are is believed."""
     options = node.options_as(IngestOptions)
+    doors = tuple(ip_network(door.address) for door in topology.nodes_of(Role.HAPROXY))
+    settings = topology.ingest.model_copy(update={"proxies": (*topology.ingest.proxies, *doors)})
     return IngestConfig(
-        **topology.ingest.model_dump(),
+        **settings.model_dump(),
         hep=Endpoint(node.address, options.hep_port),
         tls=Endpoint(node.address, options.tls_port),
         tls_certificate=_path(options.tls_certificate),

@@ -4,7 +4,7 @@ Where the files of a lab are: `var/lab/<cluster>/`, with `cluster.yaml` and `sec
     <host>/etc/<node>/…         what `everline render` writes
     <host>/data/<node>/…        what the programs keep
     <host>/log/<node>.log       what they say; ClickHouse writes `<host>/log/<node>/…` besides
-    <host>/run/<node>.json      which process it is
+    <host>/run/<node>.json      which process it is; `<host>/run/<node>/` what it needs while it runs
 """
 
 import os
@@ -67,8 +67,8 @@ class Layout:
         """For `render` and `launch_of`."""
         base = self.host_dir(host)
         return Places(
-            config_root=f"{base}/etc", data_root=f"{base}/data", log_root=f"{base}/log", user="root",
-            programs=self.programs, jvm_flags=JVM_FLAGS, zookeeper_fsync=False,
+            config_root=f"{base}/etc", data_root=f"{base}/data", log_root=f"{base}/log",
+            run_root=f"{base}/run", user="root", programs=self.programs, jvm_flags=JVM_FLAGS, zookeeper_fsync=False,
             trusted_networks=(root_address(self.topology.cluster),),
         )  # fmt: skip
 

@@ -117,7 +117,8 @@ class ClusterNode:
         common.primary.listen(self._member.primary_changed)
         counted = MemberCollector(self._member, common.keeper, common.primary)
         vitals = Vitals(self._unready, metrics_text(*self._part.collectors(), counted))
-        self._server = HttpServer(self._part.application(vitals), http)
+        doors = [door.address for door in topology.nodes_of(Role.NGINX)]
+        self._server = HttpServer(self._part.application(vitals), http, proxies=doors)
 
     async def serve_until(self, stop: asyncio.Event) -> None:
         """Work until told to stop; whatever breaks ends the node, and another one takes over."""

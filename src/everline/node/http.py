@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import uvicorn
 from starlette.types import ASGIApp
@@ -15,15 +15,24 @@ HTTP_GRACE_S = 2
 
 
 class HttpServer(uvicorn.Server):
-    """A server that leaves the signals to the node."""
+    """
+    A server that leaves the signals to the node.
 
-    def __init__(self, application: ASGIApp, listening: socket.socket) -> None:
+    Args:
+        proxies: Addresses of those who are believed when they say, by X-Forwarded-For, whose request it is; whoever is
+            on this machine anyway unless told otherwise.
+    """
+
+    def __init__(
+        self, application: ASGIApp, listening: socket.socket, *, proxies: Iterable[str] = ("127.0.0.1",)
+    ) -> None:
         super().__init__(
             uvicorn.Config(
                 application,
                 log_config=None,
                 access_log=False,
                 server_header=False,
+                forwarded_allow_ips=list(proxies),
                 timeout_graceful_shutdown=HTTP_GRACE_S,
             )
         )

@@ -21,6 +21,7 @@ from everline.topology.roles import (
     AppOptions,
     BalancerOptions,
     ClickHouseOptions,
+    HaproxyOptions,
     IngestOptions,
     KeeperOptions,
     Listening,
@@ -36,10 +37,10 @@ from everline.topology.roles import (
 from everline.topology.settings import Hook, HookEvent, SecretRef, SecretRefs, StoreSettings, Timers
 
 __all__ = [
-    "AppOptions", "BalancerOptions", "ClickHouseOptions", "Hook", "HookEvent", "Host", "HostEntry", "HostRoles",
-    "IngestOptions", "KeeperOptions", "Listening", "NginxOptions", "Node", "Rack", "RedisOptions", "Region", "Role",
-    "RoleOptions", "SecretRef", "SecretRefs", "SentinelOptions", "StoreSettings", "Timers", "Topology",
-    "WitnessOptions",
+    "AppOptions", "BalancerOptions", "ClickHouseOptions", "HaproxyOptions", "Hook", "HookEvent", "Host", "HostEntry",
+    "HostRoles", "IngestOptions", "KeeperOptions", "Listening", "NginxOptions", "Node", "Rack", "RedisOptions",
+    "Region", "Role", "RoleOptions", "SecretRef", "SecretRefs", "SentinelOptions", "StoreSettings", "Timers",
+    "Topology", "WitnessOptions",
 ]  # fmt: skip
 
 OptionsT = TypeVar("OptionsT", bound=RoleOptions)
@@ -58,6 +59,7 @@ class HostRoles(Section):
     """The roles of one host; a role without a value (`ingest:`) has its defaults."""
 
     balancer: BalancerOptions | None = None
+    haproxy: HaproxyOptions | None = None
     ingest: IngestOptions | None = None
     app: AppOptions | None = None
     nginx: NginxOptions | None = None

@@ -16,6 +16,8 @@ from everline.topology.model import AppOptions, ClickHouseOptions, Node, Role, T
 QUORUMS: Final = (Role.KEEPER, Role.SENTINEL)
 DATA: Final = frozenset(Role) - {Role.WITNESS, *QUORUMS}
 """Roles that carry data or traffic; a witness stands apart from them."""
+_SPREAD: Final = (Role.REDIS, Role.INGEST, Role.APP, Role.BALANCER, Role.HAPROXY, Role.NGINX)
+"""Roles of which one is enough, so that they must not all be lost together."""
 
 
 def gaps(topology: Topology) -> Iterator[TopologyFault]:
@@ -130,7 +132,7 @@ def _missing(topology: Topology) -> Iterator[TopologyFault]:
 
 
 def _one_rack(topology: Topology) -> Iterator[TopologyFault]:
-    for role in (Role.REDIS, Role.INGEST, Role.APP, Role.BALANCER, Role.NGINX):
+    for role in _SPREAD:
         nodes = topology.nodes_of(role)
         if len(nodes) > 1 and len(_data_racks(topology)) > 1 and len({node.rack for node in nodes}) == 1:
             problem = f"all {len(nodes)} {role} roles are in rack {nodes[0].rack}: move one to another rack"
@@ -149,10 +151,7 @@ def _one_region(topology: Topology) -> Iterator[TopologyFault]:
     if len(topology.data_regions) < 2:
         return
     groups = {f"shard {shard}": servers for shard, servers in topology.shards.items()}
-    groups |= {
-        f"the role {role}": topology.nodes_of(role)
-        for role in (Role.REDIS, Role.INGEST, Role.APP, Role.BALANCER, Role.NGINX)
-    }
+    groups |= {f"the role {role}": topology.nodes_of(role) for role in _SPREAD}
     for what, nodes in groups.items():
         if len(nodes) > 1 and len({node.region for node in nodes}) == 1:
             problem = f"{what} is in region {nodes[0].region} only, and gone when that is lost"

@@ -20,6 +20,7 @@ class Role(StrEnum):
     """What runs on a host: Everline's own processes and those of others."""
 
     BALANCER = "balancer"
+    HAPROXY = "haproxy"
     INGEST = "ingest"
     APP = "app"
     NGINX = "nginx"
@@ -132,6 +133,19 @@ class BalancerOptions(RoleOptions):
 
     hep_port: Port = Field(default=9060, description="HEP and SIP over UDP.")
     http_port: Port = Field(default=9081, description="Health, metrics and status.")
+
+
+class HaproxyOptions(RoleOptions):
+    """The door for agents that send HEP over TCP or TLS, in front of the ingest nodes."""
+
+    role = Role.HAPROXY
+
+    hep_port: Port = Field(default=9060, description="HEP and SIP over TCP.")
+    tls_port: Port = Field(default=9061, description="HEP over TLS, once a certificate is given.")
+    http_port: Port = Field(default=9082, description="Health and metrics.")
+    tls_pem: AbsolutePath | None = Field(
+        default=None, description="PEM file on the host: the certificate, its chain and its key, one after another."
+    )
 
 
 class WitnessOptions(RoleOptions):

@@ -1,9 +1,14 @@
 """All files of a cluster, or of one of its hosts."""
 
+from collections.abc import Callable, Mapping
+from typing import Final
+
 from everline.topology.model import Host, Node, Role, Topology
 from everline.topology.render.clickhouse import render_clickhouse
 from everline.topology.render.files import RenderedFile
+from everline.topology.render.haproxy import render_haproxy
 from everline.topology.render.keeper import render_keeper
+from everline.topology.render.nginx import render_nginx, render_nginx_stream
 from everline.topology.render.places import Places
 from everline.topology.render.redis import render_redis, render_sentinel
 from everline.topology.render.systemd import render_units
@@ -36,14 +41,17 @@ def render_host(topology: Topology, host: Host, secrets: EngineSecrets, places: 
 
 
 def _files_of(topology: Topology, node: Node, secrets: EngineSecrets, places: Places) -> dict[str, RenderedFile]:
-    match node.role:
-        case Role.REDIS:
-            return render_redis(topology, node, secrets, places)
-        case Role.SENTINEL:
-            return render_sentinel(topology, node, secrets, places)
-        case Role.CLICKHOUSE:
-            return render_clickhouse(topology, node, secrets, places)
-        case Role.KEEPER:
-            return render_keeper(topology, node, places)
-        case _:
-            return {}
+    make = _FILES.get(node.role)
+    return make(topology, node, secrets, places) if make else {}
+
+
+_FILES: Final[Mapping[Role, Callable[[Topology, Node, EngineSecrets, Places], dict[str, RenderedFile]]]] = {
+    Role.REDIS: render_redis,
+    Role.SENTINEL: render_sentinel,
+    Role.CLICKHOUSE: render_clickhouse,
+    Role.KEEPER: lambda topology, node, _, places: render_keeper(topology, node, places),
+    Role.BALANCER: lambda topology, node, _, places: render_nginx_stream(topology, node, places),
+    Role.HAPROXY: lambda topology, node, _, __: render_haproxy(topology, node),
+    Role.NGINX: lambda topology, node, _, places: render_nginx(topology, node, places),
+}
+"""Everline's own processes read cluster.yaml itself; what a balancer has is for NGINX in its place."""

@@ -1,5 +1,6 @@
 """One rendered file, and the templates that files are made from."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import Final
@@ -7,7 +8,7 @@ from typing import Final
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 
 from everline.errors import EverlineError
-from everline.topology.model import Topology
+from everline.topology.model import Node, Topology
 
 PLAIN: Final = 0o644
 SECRET: Final = 0o600
@@ -35,6 +36,16 @@ def sha256_hex(secret: str) -> str:
 def bracketed(address: str) -> str:
     """An address as it stands before `:port`."""
     return f"[{address}]" if ":" in address else address
+
+
+def own_source(node: Node, others: Iterable[Node]) -> str:
+    """
+    The address from which a node connects to others, as a VIP would do as well for the kernel; they know it by this.
+
+    Empty if some have an address of the other family, which can't be reached from it.
+    """
+    is_ipv6 = ":" in node.address
+    return node.address if all((":" in other.address) == is_ipv6 for other in others) else ""
 
 
 def _environment() -> Environment:

@@ -1,5 +1,6 @@
 """How each program of a cluster is started: the same for systemd and for a lab."""
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -41,19 +42,10 @@ def launch_of(node: Node, places: Places) -> Launch:
     Raises:
         RenderError: The role has no program yet.
     """
-    match node.role:
-        case Role.REDIS:
-            return _redis(node, places, places.programs.redis_server, "redis.conf")
-        case Role.SENTINEL:
-            return _redis(node, places, places.programs.redis_sentinel, "sentinel.conf")
-        case Role.CLICKHOUSE:
-            return _clickhouse(node, places)
-        case Role.KEEPER:
-            return _zookeeper(node, places)
-        case Role.INGEST | Role.APP | Role.WITNESS:
-            return _everline(node, places)
-        case _:
-            raise RenderError(f"{node.name}: the role {node.role} has no program yet")
+    way = _WAYS.get(node.role)
+    if way is None:
+        raise RenderError(f"{node.name}: the role {node.role} has no program yet")
+    return way(node, places)
 
 
 def clickhouse_keeper(node: Node, places: Places) -> Launch:
@@ -63,6 +55,11 @@ def clickhouse_keeper(node: Node, places: Places) -> Launch:
         (places.programs.clickhouse_keeper, f"--config-file={places.config_dir(node)}/keeper.xml"),
         (data, f"{data}/log", f"{data}/snapshots"),
     )
+
+
+def nginx_stream(node: Node, places: Places) -> Launch:
+    """A balancer as NGINX instead of Everline's own."""
+    return _nginx(node, places, "nginx-stream.conf")
 
 
 def _redis(node: Node, places: Places, program: str, rules: str) -> Launch:
@@ -96,8 +93,31 @@ def _zookeeper(node: Node, places: Places) -> Launch:
     return Launch(command, (data,), (Copy(f"{config}/myid", f"{data}/myid", once=False),))
 
 
+def _haproxy(node: Node, places: Places) -> Launch:
+    return Launch((places.programs.haproxy, "-W", "-db", "-f", f"{places.config_dir(node)}/haproxy.cfg"))
+
+
+def _nginx(node: Node, places: Places, file: str) -> Launch:
+    """Without `-e` it would open the log file that its package has built in, before it reads any other place."""
+    command = (places.programs.nginx, "-e", "stderr", "-c", f"{places.config_dir(node)}/{file}")
+    return Launch(command, (places.run_dir(node),))
+
+
 def _everline(node: Node, places: Places) -> Launch:
     file = f"{places.config_root}/{CLUSTER_FILE}"
     elsewhere = () if places.data_root is None else ("--data", places.data_dir(node))
     command = (places.programs.everline, "run", "--cluster", file, "--node", node.name, *elsewhere)
     return Launch(command, (places.data_dir(node),))
+
+
+_WAYS: Final[Mapping[Role, Callable[[Node, Places], Launch]]] = {
+    Role.HAPROXY: _haproxy,
+    Role.INGEST: _everline,
+    Role.APP: _everline,
+    Role.NGINX: lambda node, places: _nginx(node, places, "nginx.conf"),
+    Role.REDIS: lambda node, places: _redis(node, places, places.programs.redis_server, "redis.conf"),
+    Role.SENTINEL: lambda node, places: _redis(node, places, places.programs.redis_sentinel, "sentinel.conf"),
+    Role.CLICKHOUSE: _clickhouse,
+    Role.KEEPER: _zookeeper,
+    Role.WITNESS: _everline,
+}

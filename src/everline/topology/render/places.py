@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Final
 
-from everline.topology.model import BalancerOptions, NginxOptions, Node
+from everline.topology.model import Node
 
 JVM_FLAGS: Final = ("-Xms256m", "-Xmx512m", "-XX:+UseSerialGC")
 """ZooKeeper keeps a few thousand small nodes for Everline; a collector with threads of its own would be a waste."""
@@ -20,6 +20,9 @@ class Programs:
     clickhouse_keeper: str = "/usr/bin/clickhouse-keeper"
     java: str = "/usr/bin/java"
     zookeeper_jars: str = "/usr/share/java/zookeeper.jar:/usr/share/java/slf4j-simple.jar"
+    nginx: str = "/usr/sbin/nginx"
+    nginx_modules: str = "/usr/lib/nginx/modules"
+    haproxy: str = "/usr/sbin/haproxy"
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +35,8 @@ class Places:
     """None: each node has its own `data_dir`. A directory: `<data_root>/<node>/` instead of it."""
     log_root: str = "/var/log/everline"
     """Of ClickHouse, which writes its own log; all others write to stdout or stderr."""
+    run_root: str = "/run/everline"
+    """Where programs keep what is of no use after their end: process ids, bodies of requests on their way."""
     user: str = "everline"
     """Whom systemd starts the programs as."""
     programs: Programs = Programs()
@@ -52,10 +57,14 @@ class Places:
         Raises:
             ValueError: Its role keeps nothing.
         """
-        options = node.options
-        if isinstance(options, BalancerOptions | NginxOptions):
+        own = getattr(node.options, "data_dir", None)
+        if own is None:
             raise ValueError(f"{node.name}: the role {node.role} keeps nothing")
-        return f"{self.data_root}/{node.name}" if self.data_root is not None else str(options.data_dir)  # type: ignore[attr-defined]
+        return f"{self.data_root}/{node.name}" if self.data_root is not None else str(own)
+
+    def run_dir(self, node: Node) -> str:
+        """What the node needs while it runs."""
+        return f"{self.run_root}/{node.name}"
 
     def log_dir(self, node: Node) -> str:
         """Where the node writes its log."""

@@ -7,12 +7,14 @@ from typing import Final
 
 from everline.topology.model import Host, Node, Role, SecretRef, SecretRefs, Topology
 from everline.topology.render.files import RenderedFile, render_template
-from everline.topology.render.launch import Copy, Launch, clickhouse_keeper, launch_of
+from everline.topology.render.launch import Copy, Launch, clickhouse_keeper, launch_of, nginx_stream
 from everline.topology.render.places import Places
 
 EVERLINE_ROLES: Final = (Role.INGEST, Role.APP, Role.WITNESS)
-"""Everline's own processes; for balancer and nginx there is no program yet."""
+"""Everline's own processes."""
 ENGINE_ROLES: Final = (Role.REDIS, Role.SENTINEL, Role.CLICKHOUSE, Role.KEEPER)
+DOOR_ROLES: Final = (Role.HAPROXY, Role.NGINX)
+"""Programs of others that only pass on."""
 
 _KEEPERS: Final = ("everline-zookeeper.service", "everline-clickhouse-keeper.service")
 _CLICKHOUSE_CAPABILITIES: Final = "CAP_IPC_LOCK CAP_NET_ADMIN CAP_SYS_NICE"
@@ -20,6 +22,7 @@ _CLICKHOUSE_CAPABILITIES: Final = "CAP_IPC_LOCK CAP_NET_ADMIN CAP_SYS_NICE"
 It does not get them: NoNewPrivileges."""
 
 
+_MADE_BY_SYSTEMD: Final = ("/var/lib/", "/var/log/", "/run/")
 _NEEDS_NO_QUOTES: Final = re.compile(r"[A-Za-z0-9_./:=+,@%$-]+")
 
 
@@ -43,6 +46,7 @@ class Unit:
     environment_file: str = ""
     state: tuple[str, ...] = ()
     logs: tuple[str, ...] = ()
+    runtime: tuple[str, ...] = ()
     writable: tuple[str, ...] = ()
     capabilities: str = ""
     ambient: str = ""
@@ -65,7 +69,7 @@ def unit_names(role: Role) -> tuple[str, ...]:
     """The units that a role may run as; none if it has no program yet."""
     if role == Role.KEEPER:
         return _KEEPERS
-    return (f"everline-{role}.service",) if role in (*EVERLINE_ROLES, *ENGINE_ROLES) else ()
+    return (f"everline-{role}.service",) if role in (*EVERLINE_ROLES, *ENGINE_ROLES, *DOOR_ROLES) else ()
 
 
 def _units(topology: Topology, host: Host, node: Node, places: Places) -> tuple[Unit, ...]:
@@ -78,6 +82,8 @@ def _units(topology: Topology, host: Host, node: Node, places: Places) -> tuple[
             return (_zookeeper(node, places), _clickhouse_keeper(node, places))
         case Role.INGEST | Role.APP | Role.WITNESS:
             return (_everline(topology, host, node, places),)
+        case Role.BALANCER | Role.HAPROXY | Role.NGINX:
+            return (_door(node, places),)
         case _:
             return ()
 
@@ -116,8 +122,7 @@ def _clickhouse_keeper(node: Node, places: Places) -> Unit:
 
 def _everline(topology: Topology, host: Host, node: Node, places: Places) -> Unit:
     """Stopped with time to drain; a hook's command runs in the same sandbox, and may be a program of any kind."""
-    is_low = any(listening.port < 1024 for listening in node.options.ports())
-    low = "CAP_NET_BIND_SERVICE" if is_low else ""
+    low = _for_low_ports(node)
     references = _references(topology.secrets)
     return replace(
         _unit(node, node.role, launch_of(node, places)),
@@ -134,8 +139,21 @@ def _everline(topology: Topology, host: Host, node: Node, places: Places) -> Uni
     )
 
 
+def _door(node: Node, places: Places) -> Unit:
+    """HAProxy, NGINX; for a balancer NGINX in its place, never beside it: both want its port."""
+    low = _for_low_ports(node)
+    if node.role == Role.BALANCER:
+        unit = _unit(node, "nginx-stream", nginx_stream(node, places))
+        return replace(unit, conflicts=("everline-balancer.service",), capabilities=low, ambient=low)
+    return replace(_unit(node, node.role, launch_of(node, places)), capabilities=low, ambient=low)
+
+
+def _for_low_ports(node: Node) -> str:
+    return "CAP_NET_BIND_SERVICE" if any(listening.port < 1024 for listening in node.options.ports()) else ""
+
+
 def _unit(node: Node, what: str, launch: Launch) -> Unit:
-    """What every unit says of a program: systemd makes the directories below /var/lib and /var/log itself."""
+    """What every unit says of a program: systemd makes the directories below /var/lib, /var/log and /run itself."""
     return Unit(
         name=f"everline-{what}.service",
         description=f"Everline: {what} {node.name}",
@@ -143,7 +161,8 @@ def _unit(node: Node, what: str, launch: Launch) -> Unit:
         before=tuple(map(_copying, launch.copies)),
         state=_below("/var/lib/", launch.directories),
         logs=_below("/var/log/", launch.directories),
-        writable=tuple(one for one in launch.directories if not one.startswith(("/var/lib/", "/var/log/"))),
+        runtime=_below("/run/", launch.directories),
+        writable=tuple(one for one in launch.directories if not one.startswith(_MADE_BY_SYSTEMD)),
     )
 
 
