@@ -38,7 +38,7 @@ from everline.topology.model import IngestOptions, Node, RedisOptions, Role
 T = TypeVar("T")
 
 LOOK_S: Final = 2.0
-GLANCE_S: Final = 0.4
+GLANCE_S: Final = 0.25
 """A look at Redis: while it hangs, a longer one would see its successor so much later."""
 QUESTION_S: Final = 10.0
 SETTLED_US: Final = 2_000_000

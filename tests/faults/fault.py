@@ -84,7 +84,7 @@ class Fault:
     held_s: float = 0.0
     equal_within_s: float = 30.0
     copies: int = 1
-    rate_per_s: float = 300.0
+    rate_per_s: float = 150.0
     meanwhile: tuple[Act, ...] = ()
     afterwards: tuple[Act, ...] = ()
     most_lost: Callable[[Story], int] = none_lost

@@ -65,8 +65,7 @@ class Site(Eyes):
         for table in FORGETFUL_TABLES:
             replica = f"/clickhouse/tables/{self.topology.cluster}/{options.shard}/{table}/replicas/{options.replica}"
             await until(self._is_absent(f"{replica}/is_active"), within_s=20, what="the replica's session has ended")
-            for part in await self.keeper.children(f"{replica}/parts"):
-                await self.keeper.delete_tree(f"{replica}/parts/{part}")
+            await self.keeper.delete_below(f"{replica}/parts")
             kept = self._lab.layout.data(node) / "data" / DATABASE / table
             for path in kept.iterdir():
                 if path.is_dir() and path.name != "detached":

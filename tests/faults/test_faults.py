@@ -16,7 +16,7 @@ from everline.drill.report import DrillResult
 from everline.drill.verdict import verdict_when_equal
 
 WARM_S = 30.0
-WARM_EVENTS = 600
+WARM_EVENTS = 400
 AFTER_S = 1.0
 
 

@@ -15,7 +15,7 @@ from redis.exceptions import RedisError
 
 from everline.cluster_file import Secrets
 from everline.topology.model import Topology
-from everline.topology.render import Places, launch_of, render
+from everline.topology.render import Places, Programs, launch_of, render
 
 SECRETS: Final = Secrets(
     clickhouse="clickhouse-#1-secret",
@@ -108,11 +108,17 @@ class Cluster:
 @contextmanager
 def rendered_cluster(root: Path, *, address: str = "127.0.0.1") -> Iterator[Cluster]:
     """A cluster whose files are written and whose programs are not started yet; they are ended at the end."""
-    topology = loopback_cluster(address)
+    with rendered(root, loopback_cluster(address)) as cluster:
+        yield cluster
+
+
+@contextmanager
+def rendered(root: Path, topology: Topology, programs: Programs | None = None) -> Iterator[Cluster]:
+    """The same of any topology, with an `everline` of the test's if it has one."""
     places = Places(
         config_root=str(root / "etc"), data_root=str(root / "data"), log_root=str(root / "log"),
         jvm_flags=("-Xms64m", "-Xmx128m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Xss256k"),
-        zookeeper_fsync=False,
+        power_safe=False, programs=programs or Programs(),
     )  # fmt: skip
     for path, file in render(topology, SECRETS, places).items():
         target = root / "etc" / path.partition("/")[2]

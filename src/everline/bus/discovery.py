@@ -53,6 +53,10 @@ class PrimaryChange:
     gap_s: float
 
 
+class RenamedError(BusLostError):
+    """While one was looked at, the Sentinels came to name another."""
+
+
 class RedisPrimary:
     """
     The Redis that may be written to, whoever that is.
@@ -166,6 +170,8 @@ class RedisPrimary:
                 self._doubt.clear()
                 try:
                     await self._look()
+                except RenamedError:
+                    continue
                 except BusError as fault:
                     self._still_gone(fault)
                     failures += 1
@@ -209,7 +215,7 @@ class RedisPrimary:
             with suppress(BusAbsentError):
                 now = await self._sentinels.primary()
                 if now.address != named.address and not trial.done():
-                    raise BusLostError(str(named.address), f"the Sentinels name {now.address} instead")
+                    raise RenamedError(str(named.address), f"the Sentinels name {now.address} instead")
         await trial
 
     def _reject_older(self, named: Named) -> None:

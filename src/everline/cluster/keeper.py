@@ -215,10 +215,14 @@ class Keeper:
 
     async def delete_tree(self, path: str) -> None:
         """Remove a znode and all below it; what is not there is gone already."""
+        await self.delete_below(path)
+        await self.delete(path)
+
+    async def delete_below(self, path: str) -> None:
+        """Remove all below a znode."""
         names = await self.children(path)
         for start in range(0, len(names), AT_ONCE):
             await asyncio.gather(*(self.delete_tree(f"{path}/{name}") for name in names[start : start + AT_ONCE]))
-        await self.delete(path)
 
     async def take(self, seat: str, data: bytes, *, note: tuple[str, bytes]) -> bool:
         """Make an ephemeral znode and note it in another, both or neither; False if it is taken."""

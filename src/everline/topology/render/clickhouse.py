@@ -20,7 +20,7 @@ def render_clickhouse(
         "user": CLICKHOUSE_USER, "config_dir": places.config_dir(node), "data_dir": places.data_dir(node),
         "log_dir": places.log_dir(node), "shards": _nearest_first(topology, node),
         "keepers": sorted(topology.nodes_of(Role.KEEPER), key=node.distance_to),
-        "networks": _networks(topology, places),
+        "networks": _networks(topology, places), "power_safe": places.power_safe,
     }  # fmt: skip
     return {
         "config.xml": RenderedFile(render_template("config.xml", topology, **facts), SECRET),

@@ -12,7 +12,7 @@ def render_keeper(topology: Topology, node: Node, places: Places) -> dict[str, R
     facts = {
         "node": node, "options": node.options_as(KeeperOptions), "members": members,
         "number": number, "data_dir": places.data_dir(node), "timers": topology.timers,
-        "fsync": places.zookeeper_fsync,
+        "fsync": places.power_safe,
     }  # fmt: skip
     return {
         "zoo.cfg": RenderedFile(render_template("zoo.cfg", topology, **facts)),
