@@ -250,12 +250,14 @@ def test_a_lab_puts_all_hosts_on_one_machine() -> None:
     """Directories of its own, whatever cluster.yaml says; more addresses that may ask ClickHouse."""
     places = Places(
         config_root="/lab/etc", data_root="/lab/data", log_root="/lab/log", run_root="/lab/run",
-        zookeeper_fsync=False, trusted_networks=("10.9.9.1",),
+        power_safe=False, trusted_networks=("10.9.9.1",),
     )  # fmt: skip
     files = rendered(places=places)
 
     assert "forceSync=no\n" in files["e1/e1-keeper/zoo.cfg"].text
     assert "forceSync=yes\n" in rendered()["e1/e1-keeper/zoo.cfg"].text
+    assert "old_parts_lifetime" in files["e1/e1-clickhouse/config.xml"].text
+    assert "old_parts_lifetime" not in rendered()["e1/e1-clickhouse/config.xml"].text
     assert "<ip>10.9.9.1</ip>" in files["e1/e1-clickhouse/users.xml"].text
     config = [file.text for path, file in files.items() if "/systemd/" not in path]
     for place in ("/etc/everline", "/run/everline", "/var/", "/srv/"):

@@ -68,7 +68,7 @@ class Layout:
         base = self.host_dir(host)
         return Places(
             config_root=f"{base}/etc", data_root=f"{base}/data", log_root=f"{base}/log",
-            run_root=f"{base}/run", user="root", programs=self.programs, jvm_flags=JVM_FLAGS, zookeeper_fsync=False,
+            run_root=f"{base}/run", user="root", programs=self.programs, jvm_flags=JVM_FLAGS, power_safe=False,
             trusted_networks=(root_address(self.topology.cluster),),
         )  # fmt: skip
 

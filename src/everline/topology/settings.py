@@ -21,7 +21,7 @@ class Timers(Section):
     suspect_ms: Milliseconds = Field(default=1_000, description="Silence after which a node is suspected.")
     dead_ms: Milliseconds = Field(default=3_000, description="Silence after which a node counts as dead.")
     keeper_session_ms: Milliseconds = Field(default=2_000, description="Session of Everline's nodes at Keeper.")
-    redis_down_after_ms: Milliseconds = Field(default=1_000, description="Silence after which a Sentinel doubts Redis.")
+    redis_down_after_ms: Milliseconds = Field(default=700, description="Silence after which a Sentinel doubts Redis.")
     redis_failover_ms: Milliseconds = Field(default=10_000, description="Sentinel's failover-timeout.")
     clickhouse_session_ms: Milliseconds = Field(default=4_000, description="Session of ClickHouse servers at Keeper.")
     connect_ms: Milliseconds = Field(default=1_000, description="Longest wait for a connection.")

@@ -41,8 +41,8 @@ class Places:
     """Whom systemd starts the programs as."""
     programs: Programs = Programs()
     jvm_flags: tuple[str, ...] = JVM_FLAGS
-    zookeeper_fsync: bool = True
-    """False is for labs: a ZooKeeper that does not wait for its disk forgets on a power failure."""
+    power_safe: bool = True
+    """False is for labs: ZooKeeper does not wait for its disk, and ClickHouse removes merged parts at once."""
     trusted_networks: tuple[str, ...] = ()
     """Addresses or networks besides the cluster's hosts from which ClickHouse lets its user in."""
 
