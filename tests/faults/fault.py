@@ -8,7 +8,7 @@ from tests.faults.site import Site
 from everline.cluster.candidacy import Term
 from everline.drill.ledger import Outage
 from everline.drill.load import RunningLoad
-from everline.drill.recovery import Moment, Probe
+from everline.drill.recovery import LOOK_EVERY_S, Moment, Probe
 from everline.topology.model import Node
 
 
@@ -66,6 +66,7 @@ class Fault:
         recovered: Gives the probe for the first act that shows recovery.
         within_s: Recovery must be within so many seconds.
         is_after_heal: Counted from the heal, where nothing can recover before it; else from the fault.
+        look_every_s: Pause between two looks at whether it has recovered.
         held_s: For how long the fault lasts.
         equal_within_s: After the heal, so many seconds until all is equal to the ledger.
         copies: To how many ingest nodes each message goes.
@@ -81,6 +82,7 @@ class Fault:
     recovered: Callable[[Story], Probe]
     within_s: float
     is_after_heal: bool = False
+    look_every_s: float = LOOK_EVERY_S
     held_s: float = 0.0
     equal_within_s: float = 30.0
     copies: int = 1

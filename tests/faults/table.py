@@ -88,7 +88,7 @@ FAULTS: Final = (
         "replica-forgot-parts",
         "When a replica has silently lost its list of parts, the auditor finds and repairs it within 60 s.",
         inject=acts.forget_parts, heal=acts.merge_again,
-        recovered=checks.replicas_are_equal, within_s=60,
+        recovered=checks.replicas_are_equal, within_s=60, look_every_s=1.0,
     ),
     Fault(
         "ingest-killed",

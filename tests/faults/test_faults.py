@@ -57,7 +57,9 @@ async def _suffer(fault: Fault, story: Story) -> Recovery | None:
 
 async def _recovered(fault: Fault, story: Story, since: Moment) -> Recovery | None:
     try:
-        return await until_recovered(fault.name, fault.recovered(story), since=since, within_s=fault.within_s)
+        return await until_recovered(
+            fault.name, fault.recovered(story), since=since, within_s=fault.within_s, every_s=fault.look_every_s
+        )
     except NotRecoveredError:
         return None
 

@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 
 import pytest
 from kazoo.client import KazooClient
@@ -128,6 +128,36 @@ async def test_a_replica_that_lost_its_parts_silently_is_found_and_mended(
     assert found.given["s1r2"] >= WHOLE[0]
     assert held(lost, "silent") == held(first, "silent") == WHOLE
     assert not (await caretaker(servers).everything()).gaps
+
+
+@contextmanager
+def fetching_nothing(server: ClickHouse) -> Iterator[None]:
+    """Let a replica get no parts from its partner, though it knows that it lacks them."""
+    tables = ("messages_local", "calls_local", "lookup_local")
+    for table in tables:
+        server.ask(f"SYSTEM STOP FETCHES everline.{table}")
+    try:
+        yield
+    finally:
+        for table in tables:
+            server.ask(f"SYSTEM START FETCHES everline.{table}")
+
+
+async def test_a_replica_that_waits_for_ever_for_what_it_lacks_is_mended_at_the_second_look(
+    servers: dict[str, Server], rig: ClickHouseRig
+) -> None:
+    """At the first it may still be catching up by itself, which is left alone."""
+    lagging = rig.of_shard(2)[1]
+    with fetching_nothing(lagging):
+        await servers["s2r1"].insert(EventBatch.of(calls("late")), deadline_s=10)
+        care = caretaker(servers)
+
+        first, second = await care.recent(), await care.recent()
+
+        assert first.waiting == {lagging.name}
+        assert not first.given
+        assert second.given[lagging.name] == 4 * CALLS
+        assert held(lagging, "late") == WHOLE
 
 
 def drop_all(rig: ClickHouseRig, table: str) -> None:

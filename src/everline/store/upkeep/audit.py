@@ -10,7 +10,7 @@ import asyncio
 import logging
 import math
 from collections import defaultdict
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final, NamedTuple
@@ -82,6 +82,11 @@ class ShardAuditor:
 
     def __init__(self, servers: Sequence[Server]) -> None:
         self._servers = {server.name: server for server in servers}
+
+    @property
+    def servers(self) -> Collection[str]:
+        """Names of those that it compares."""
+        return self._servers.keys()
 
     async def look(self, part: Slice) -> Audit:
         """What is missing where, in some hours."""

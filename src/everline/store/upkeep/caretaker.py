@@ -1,7 +1,7 @@
 """Which hours to look at, when to mend, and how the whole store is brought back into order."""
 
 import logging
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from time import time
@@ -11,7 +11,7 @@ from everline.store.errors import StoreError
 from everline.store.schema import HOUR_US
 from everline.store.servers import Server
 from everline.store.upkeep import questions
-from everline.store.upkeep.audit import DEADLINE_S, Gap, ShardAuditor
+from everline.store.upkeep.audit import DEADLINE_S, Gap, Lack, ShardAuditor
 from everline.store.upkeep.questions import Slice
 
 log = logging.getLogger(__name__)
@@ -30,7 +30,7 @@ class Round:
     Attributes:
         gaps: What was missing, before it was mended.
         given: How many messages each server was given.
-        waiting: Servers that lack something and are still catching up by themselves; they were left alone.
+        waiting: Servers that are catching up by themselves with what they lack; they were left alone.
         unasked: Servers that did not answer, and why.
     """
 
@@ -54,6 +54,7 @@ class Caretaker:
         self._auditors = [ShardAuditor(servers) for servers in shards.values()]
         self._clock = clock
         self._older: AsyncIterator[int] | None = None
+        self._seen: dict[tuple[str, Lack, int], Gap] = {}
 
     async def recent(self) -> Round:
         """The last two hours; and everything, when they lack something: it need not be all that does."""
@@ -75,8 +76,10 @@ class Caretaker:
         return await self._look(Slice(hour, hour, self._settled_us()))
 
     async def everything(self) -> Round:
-        """Every hour of which any server has messages."""
-        return _joined([await self._look(Slice(hour, hour, self._settled_us())) async for hour in self._hours()])
+        """Every hour of which any server has messages; a server that does not tell of which it has any is unasked."""
+        days, unasked = await self._days()
+        rounds = [await self._look(Slice(hour, hour, self._settled_us())) for hour in _hours_of(days)]
+        return _joined([Round((), {}, frozenset(), unasked), *rounds])
 
     async def _look(self, part: Slice) -> Round:
         rounds = [await self._look_at_shard(auditor, part) for auditor in self._auditors]
@@ -84,42 +87,60 @@ class Caretaker:
 
     async def _look_at_shard(self, auditor: ShardAuditor, part: Slice) -> Round:
         audit = await auditor.look(part)
-        waiting = frozenset({name for name in {gap.server for gap in audit.gaps} if await self._is_catching_up(name)})
+        waiting = await self._waiting(audit.gaps)
+        self._remember(auditor, part, audit.gaps)
         mendable = [gap for gap in audit.gaps if gap.server not in waiting]
         # Without an answer from every copy nobody knows what is missing where.
         given = await auditor.mend(mendable, part.settled_us) if mendable and not audit.unasked else {}
         return Round(audit.gaps, given, waiting, audit.unasked)
 
+    async def _waiting(self, gaps: Sequence[Gap]) -> frozenset[str]:
+        """
+        Servers whose gaps were not there at the last look, or are smaller now, and which have something to fetch.
+
+        Having something to fetch is not enough: under a steady load a server always has, and one that lost its parts
+        may wait for ever for some that nobody else has.
+        """
+        stuck = {gap.server for gap in gaps if (seen := self._seen.get(_where(gap))) and seen.events <= gap.events}
+        return frozenset({name for name in {gap.server for gap in gaps} - stuck if await self._is_catching_up(name)})
+
+    def _remember(self, auditor: ShardAuditor, part: Slice, gaps: Sequence[Gap]) -> None:
+        for where in [one for one in self._seen if one[0] in auditor.servers and part.low <= one[2] <= part.high]:
+            del self._seen[where]
+        self._seen.update((_where(gap), gap) for gap in gaps)
+
     async def _is_catching_up(self, name: str) -> bool:
         answer = await self._servers[name].select(questions.replicas(), limit_s=DEADLINE_S)
         return any(readonly or queue for readonly, queue in answer.rows("readonly", "queue"))
 
-    async def _hours(self) -> AsyncIterator[int]:
-        for day in await self._days():
-            for hour in range(day * HOURS_A_DAY, (day + 1) * HOURS_A_DAY):
-                yield hour
-
     async def _older_hours(self) -> AsyncIterator[int]:
-        async for hour in self._hours():
+        days, _ = await self._days()
+        for hour in _hours_of(days):
             if hour <= self._hour() - RECENT_HOURS:
                 yield hour
 
-    async def _days(self) -> list[int]:
-        found: set[int] = set()
+    async def _days(self) -> tuple[list[int], dict[str, str]]:
+        """Days of which any server has messages, the latest first; and the servers that did not answer."""
+        found, unasked = set[int](), dict[str, str]()
         for server in self._servers.values():
             try:
                 answer = await server.select(questions.days(), limit_s=DEADLINE_S)
             except StoreError as fault:
                 log.info("store.not_audited", extra={"server": server.name, "why": str(fault)})
+                unasked[server.name] = str(fault)
                 continue
             found.update(map(_day_number, answer.column("partition")))
-        return sorted(found, reverse=True)
+        return sorted(found, reverse=True), unasked
 
     def _hour(self) -> int:
         return int(self._clock() * 1_000_000) // HOUR_US
 
     def _settled_us(self) -> int:
         return int((self._clock() - SETTLE_S) * 1_000_000)
+
+
+def _where(gap: Gap) -> tuple[str, Lack, int]:
+    return gap.server, gap.lack, gap.hour
 
 
 def _joined(rounds: Sequence[Round]) -> Round:
@@ -131,6 +152,11 @@ def _joined(rounds: Sequence[Round]) -> Round:
             given[name] = given.get(name, 0) + events
     gaps = tuple(gap for one in rounds for gap in one.gaps)
     return Round(gaps, given, frozenset().union(*(one.waiting for one in rounds)), unasked)
+
+
+def _hours_of(days: Sequence[int]) -> Iterator[int]:
+    for day in days:
+        yield from range(day * HOURS_A_DAY, (day + 1) * HOURS_A_DAY)
 
 
 def _day_number(partition: str) -> int:
