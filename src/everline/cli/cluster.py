@@ -9,7 +9,6 @@ from typing import Annotated, Final
 
 import typer
 
-from everline.bus.errors import BusError
 from everline.cli.in_cluster import DEFAULT, FOUND_S, ClusterFile, visit
 from everline.cli.table import print_table
 from everline.cli.text import at_text
@@ -73,16 +72,12 @@ def history(
 
 async def _look(ways: Visit) -> tuple[Topology, list[NodeReport], ClusterView]:
     topology = ways.topology
-    try:
-        await ways.primary.ready(FOUND_S)
-    except BusError:
-        pass  # The view says so.
     reports, view = await asyncio.gather(
         probe(topology, ways.secrets, deadline_s=FOUND_S),
         view_cluster(
             topology.cluster,
             ways.keeper,
-            RedisBeatChannel(ways.primary),
+            RedisBeatChannel(ways.primary, ready_s=FOUND_S),
             members_of(topology),
             heartbeat_ms=topology.timers.heartbeat_ms,
         ),

@@ -20,10 +20,14 @@ class RedisBeatChannel:
 
     A subscription stays with the server on which it was opened, also when that becomes a replica: what is published on
     the primary is heard there too. When it is cut off the heart opens another.
+
+    Args:
+        ready_s: Longest time that whoever listens waits for a primary.
     """
 
-    def __init__(self, primary: RedisPrimary) -> None:
+    def __init__(self, primary: RedisPrimary, *, ready_s: float = _READY_S) -> None:
         self._primary = primary
+        self._ready_s = ready_s
 
     async def publish(self, beat: bytes) -> None:
         """
@@ -42,7 +46,7 @@ class RedisBeatChannel:
         Raises:
             BusError: There is no primary, or it is lost.
         """
-        await self._primary.ready(_READY_S)
+        await self._primary.ready(self._ready_s)
         address = self._primary.address
         client = self._primary.connect()
         subscription = client.pubsub()
