@@ -11,7 +11,7 @@ from everline.cli.in_cluster import DEFAULT, FOUND_S, ClusterFile, visit
 from everline.cluster.keeper import Keeper, KeeperUnavailableError
 from everline.cluster.visit import Visit
 from everline.errors import EverlineError
-from everline.store.servers import by_shard
+from everline.store.servers import ServerLostError, by_shard
 from everline.store.upkeep.caretaker import Caretaker, Round
 from everline.store.upkeep.rejoin import rejoin, until_caught_up
 from everline.topology.model import Role
@@ -64,7 +64,10 @@ async def _bring_back(ways: Visit, name: str) -> list[str]:
     [server] = [one for one in ways.servers if one.name == name]
     partners = [one for one in ways.servers if one.address.shard == server.address.shard and one is not server]
     await ways.keeper.connected(within_s=FOUND_S)
-    made = await rejoin(server, partners, ways.topology.cluster, forget=partial(_forget, ways.keeper))
+    try:
+        made = await rejoin(server, partners, ways.topology.cluster, forget=partial(_forget, ways.keeper))
+    except ServerLostError as fault:
+        raise RepairError(f"{fault}: start {name}, and run this again") from fault
     if not made:
         return [f"{name} has all its tables"]
     if not await until_caught_up(server, within_s=CATCH_UP_S):

@@ -32,7 +32,7 @@ class ListenError(EverlineError):
     def __init__(self, what: str, host: str, port: int, why: OSError, *, option: str) -> None:
         super().__init__(
             f"cannot listen on {what} {host}:{port}: {why.strerror or why}; "
-            f"free the port or choose another with {option}"
+            f"free the port or choose another with {option} (in cluster.yaml {option.removeprefix('--')}_port)"
         )
 
 

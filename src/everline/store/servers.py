@@ -275,7 +275,7 @@ def _reason(error: Exception) -> str:
     """The first line, without the engine's stack trace."""
     text = str(error).strip() or type(error).__name__
     lines = [line for line in text.splitlines() if line.strip() and not line.startswith("Code:")]
-    return (lines[0] if lines else text)[:500].removeprefix("DB::Exception: ")
+    return (lines[0] if lines else text)[:500].removeprefix("DB::Exception: ").removesuffix("Stack trace:").rstrip()
 
 
 def _forget(task: "asyncio.Future[Any]") -> None:
