@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from everline.datadir import NODE_FILE, TOKEN_FILE, DataDir, DataDirError, SecretError
+from everline.datadir import LOCK_FILE, NODE_FILE, TOKEN_FILE, DataDir, DataDirError, DataDirHeldError, SecretError
 
 
 def test_only_its_user_can_read_it(tmp_path: Path) -> None:
@@ -63,6 +63,16 @@ def test_a_file_in_its_place_is_one_clear_error(tmp_path: Path) -> None:
 
     with pytest.raises(DataDirError, match=r"file as data directory: File exists; .* --data"):
         DataDir(tmp_path / "file").prepare()
+
+
+def test_one_process_at_a_time_has_it(tmp_path: Path) -> None:
+    """The next one is told what to do, and may have it as soon as the first one has let it go."""
+    refused = pytest.raises(DataDirHeldError, match=r"in use by another .* --data")
+    with DataDir(tmp_path).held(), refused, DataDir(tmp_path).held():
+        pytest.fail("two have it")
+
+    with DataDir(tmp_path).held():
+        assert stat.S_IMODE((tmp_path / LOCK_FILE).stat().st_mode) == 0o600
 
 
 def test_clients_find_the_node_until_it_stops(tmp_path: Path) -> None:

@@ -1,9 +1,11 @@
 """What a node keeps beside its store: where it answers, who may sign in, what signs sessions."""
 
+import fcntl
 import json
 import os
 import secrets
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
@@ -14,6 +16,7 @@ TOKEN_FILE: Final = "admin.token"  # noqa: S105 - its name, not its content
 NODE_FILE: Final = "node.json"
 SESSION_KEY_FILE: Final = "session.key"
 STORE_DIR: Final = "store"
+LOCK_FILE: Final = "lock"
 MIN_SECRET_CHARS: Final = 16
 
 
@@ -26,6 +29,17 @@ class DataDirError(EverlineError):
         super().__init__(
             f"cannot use {path} as data directory: {why.strerror or why}; "
             "give it to this user, free some space, or choose another with --data"
+        )
+
+
+class DataDirHeldError(EverlineError):
+    """Another process has the data directory."""
+
+    exit_code = 3
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(
+            f"{path} is in use by another Everline process: stop that one, or choose another directory with --data"
         )
 
 
@@ -66,6 +80,26 @@ class DataDir:
             probe.unlink(missing_ok=True)  # Two nodes may try at once.
         except OSError as fault:
             raise DataDirError(self.path, fault) from fault
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """
+        Keep other processes out; one that dies lets them in.
+
+        Raises:
+            DataDirHeldError: Another one has it.
+            DataDirError: It can't be written.
+        """
+        try:
+            lock = os.open(self.path / LOCK_FILE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError as fault:
+            raise DataDirError(self.path, fault) from fault
+        with os.fdopen(lock):
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as fault:
+                raise DataDirHeldError(self.path) from fault
+            yield
 
     def secret(self, name: str) -> str:
         """

@@ -81,11 +81,12 @@ def run(topology: Topology, name: str, secrets: Secrets, *, data: Path | None = 
 
 
 async def _serve(topology: Topology, node: Node, secrets: Secrets, data: Path) -> None:
-    DataDir(data).prepare()
+    kept = DataDir(data)
+    kept.prepare()
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    with http_socket(Endpoint(node.address, _options(node).http_port)) as http:
+    with kept.held(), http_socket(Endpoint(node.address, _options(node).http_port)) as http:
         common = Common.of(topology, node, secrets, data)
         try:
             await ClusterNode(common, http).serve_until(stop)
