@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from typing import Final
 
 from everline.cluster.candidacy import paths_of
-from everline.cluster.keeper import Keeper, KeeperError, Link
+from everline.cluster.keeper import Keeper, KeeperError, KeeperRefusedError, Link
 
 log = logging.getLogger(__name__)
 
@@ -55,6 +55,7 @@ class Drains:
         self._path = paths_of(cluster)["drain"]
         self._told = told
         self._poked = asyncio.Event()
+        self._is_refused = False
         self.present: dict[str, Drain] = {}
         """As last seen; while Keeper is away, what it said before holds."""
 
@@ -106,8 +107,12 @@ class Drains:
         try:
             found = await self.read()
         except KeeperError as fault:
-            log.debug("drains.unknown", extra={"why": str(fault)})
+            is_refused = isinstance(fault, KeeperRefusedError)
+            level = logging.WARNING if is_refused and not self._is_refused else logging.DEBUG
+            self._is_refused = self._is_refused or is_refused
+            log.log(level, "drains.unknown", extra={"why": str(fault)})
             return
+        self._is_refused = False
         if found != self.present:
             self.present = found
             self._told(found)
