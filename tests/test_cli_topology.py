@@ -17,10 +17,10 @@ def test_a_right_cluster_is_shown(capsys: pytest.CaptureFixture[str]) -> None:
 
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].split() == ["REGION", "RACK", "HOST", "ADDRESS", "ROLES"]
-    assert lines[1].split("  ")[-1] == "balancer, app, nginx"
+    assert lines[1].split("  ")[-1] == "balancer, app, nginx, keepalived"
     assert "clickhouse 1/1" in lines[3]
     assert "app (backup)" in lines[5]
-    assert lines[-1] == "cluster everline: 3 regions, 5 racks, 16 hosts, 27 nodes; no fault found"
+    assert lines[-1] == "cluster everline: 3 regions, 5 racks, 17 hosts, 35 nodes; no fault found"
 
 
 def test_warnings_are_shown_and_accepted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -15,7 +15,7 @@ from everline.cluster_file import load_topology
 from everline.lab.fabric import Fabric
 from everline.lab.ip import ip_batch, ip_json, namespaces
 from everline.lab.lab import Lab
-from everline.lab.names import DATA, namespaces_of, root_link
+from everline.lab.names import DATA, front_link, namespaces_of, root_link
 from everline.topology.model import Host, Topology
 
 needs_root: Final = pytest.mark.skipif(os.geteuid() != 0 and os.environ.get("CI") != "true", reason="takes root")
@@ -74,8 +74,9 @@ def small_lab(directory: Path) -> tuple[Lab, str]:
 
 
 def remains(cluster: str) -> list[str]:
-    """What of a lab is in the kernel: namespaces, and the link in the root namespace."""
-    links = [link["ifname"] for link in ip_json("link", "show") if link["ifname"] == root_link(cluster)]
+    """What of a lab is in the kernel: namespaces, and the links in the root namespace."""
+    ours = {root_link(cluster), front_link(cluster)}
+    links = [link["ifname"] for link in ip_json("link", "show") if link["ifname"] in ours]
     return [*namespaces_of(cluster, namespaces()), *links]
 
 

@@ -3,6 +3,7 @@
 import os
 import shutil
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Final
 
 SEARCH_PATH: Final = os.pathsep.join((os.environ.get("PATH", os.defpath), "/usr/sbin", "/sbin"))
@@ -10,5 +11,5 @@ SEARCH_PATH: Final = os.pathsep.join((os.environ.get("PATH", os.defpath), "/usr/
 
 
 def missing_programs(names: Iterable[str]) -> list[str]:
-    """Which of the programs are not installed."""
-    return [name for name in names if not shutil.which(name, path=SEARCH_PATH)]
+    """Which of the programs are not installed; a file that one of them loads is named by its whole path."""
+    return [name for name in names if not (shutil.which(name, path=SEARCH_PATH) or Path(name).is_file())]

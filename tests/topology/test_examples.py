@@ -50,8 +50,8 @@ def test_two_regions_are_as_large_as_they_need_to_be() -> None:
     count = {role: len(DOUBLE.nodes_of(role)) for role in Role}
 
     assert count == {
-        Role.BALANCER: 2, Role.INGEST: 4, Role.APP: 3, Role.NGINX: 2, Role.REDIS: 3, Role.SENTINEL: 5,
-        Role.CLICKHOUSE: 4, Role.KEEPER: 3, Role.WITNESS: 1,
+        Role.BALANCER: 4, Role.HAPROXY: 0, Role.INGEST: 4, Role.APP: 3, Role.NGINX: 4, Role.REDIS: 3, Role.SENTINEL: 5,
+        Role.CLICKHOUSE: 4, Role.KEEPER: 3, Role.WITNESS: 1, Role.KEEPALIVED: 4,
     }  # fmt: skip
     assert all({node.region for node in servers} == {"east", "west"} for servers in DOUBLE.shards.values())
     for redis in DOUBLE.nodes_of(Role.REDIS):
@@ -59,6 +59,18 @@ def test_two_regions_are_as_large_as_they_need_to_be() -> None:
     backups = [node for node in DOUBLE.nodes_of(Role.APP) if node.options_as(AppOptions).backup]
     assert len(backups) == 1
     assert backups[0].rack not in {node.rack for node in DOUBLE.nodes_of(Role.APP) if node not in backups}
+
+
+@pytest.mark.parametrize("cluster", [SINGLE, DOUBLE], ids=["single", "double"])
+def test_each_data_region_has_its_vips_in_two_racks(cluster: Topology) -> None:
+    """So that no host and no rack takes the door of a region with it."""
+    assert {(vip.region, vip.role) for vip in cluster.vips} == {
+        (region, role) for region in cluster.data_regions for role in (Role.BALANCER, Role.NGINX)
+    }
+    assert all(len({node.rack for node in vip.nodes}) == 2 for vip in cluster.vips)
+    assert {node.host for vip in cluster.vips for node in vip.nodes} == {
+        node.host for node in cluster.nodes_of(Role.KEEPALIVED)
+    }
 
 
 def test_ingest_nodes_stand_in_four_racks() -> None:

@@ -1,7 +1,7 @@
 """What a cluster's description becomes, checked or not."""
 
 import pytest
-from tests.topology.clusters import one_site, roles, server, topology, two_sites
+from tests.topology.clusters import one_site, roles, server, topology, two_sites, values
 
 from everline.topology.errors import TopologyError
 from everline.topology.model import ClickHouseOptions, IngestOptions, RedisOptions, Role, Topology
@@ -122,3 +122,25 @@ def test_a_rig_may_put_all_hosts_at_one_address() -> None:
     )
 
     assert [node.options_as(RedisOptions).port for node in cluster.nodes] == [7000, 7001, 7002]
+
+
+def test_a_vip_is_of_the_nodes_of_its_region_and_brings_keepalived_to_their_hosts() -> None:
+    """HAProxy beside a balancer has its VIP; what is elsewhere, or has another role, has none."""
+    places = {
+        "east": {
+            "a": {"a1": roles("balancer", "haproxy", "app")},
+            "b": {"b1": roles("balancer"), "b2": roles("haproxy")},
+        },
+        "west": {"c": {"c1": roles("balancer")}},
+    }  # fmt: skip
+    whole = values(places)
+    whole["regions"][0]["vips"] = {"balancer": "10.0.0.100"}
+    cluster = Topology.model_validate(whole)
+
+    assert [(vip.role, vip.address, [node.host for node in vip.nodes]) for vip in cluster.vips] == [
+        (Role.BALANCER, "10.0.0.100", ["a1", "b1"])
+    ]
+    assert [node.name for node in cluster.nodes_of(Role.KEEPALIVED)] == ["a1-keepalived", "b1-keepalived"]
+    has_it = {node.name for node in cluster.nodes if cluster.vip_of(node)}
+    assert has_it == {"a1-balancer", "a1-haproxy", "b1-balancer"}
+    assert {host.interface for host in cluster.hosts} == {"eth0"}

@@ -46,7 +46,7 @@ FIRST = "regions[0].racks[0].hosts[0]"
         pytest.param(f"{HOST}.roles.ingst", {}, f"{FIRST}.roles.ingst", "is no such role; did you mean ingest?",
                      id="near-role"),
         pytest.param(f"{HOST}.roles.mysql", {}, f"{FIRST}.roles.mysql",
-                     "is no such role; there are balancer, ingest, app, nginx, redis, sentinel, clickhouse",
+                     "is no such role; there are balancer, haproxy, ingest, app, nginx, redis, sentinel, clickhouse",
                      id="unknown-role"),
         pytest.param("regions.0.racks.0.hosts.2.roles.clickhouse.shrad", 1,
                      "regions[0].racks[0].hosts[2].roles.clickhouse.shrad", "is no such key; did you mean shard?",

@@ -64,7 +64,7 @@ def test_the_first_run_writes_all_and_the_second_nothing(cluster: Path, capsys: 
     said = capsys.readouterr().out.splitlines()
     before = state_of(out_of(cluster))
 
-    assert said[0] == "added   e1/e1-clickhouse/config.xml"
+    assert said[0] == "added   e1/e1-balancer/call_id.js"
     assert said[-1] == f"{len(said) - 1} added, 0 changed, 0 removed, 0 as before"
     assert set(before) == {line.split()[1] for line in said[:-1]} | {MANIFEST}
     assert before["e1/e1-redis/redis.conf"][1] == 0o600

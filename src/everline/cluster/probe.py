@@ -45,6 +45,7 @@ from everline.topology.model import (
     Role,
     SentinelOptions,
     Topology,
+    Vip,
 )
 
 if TYPE_CHECKING:
@@ -183,7 +184,7 @@ class _Prober:
         everline = dict.fromkeys(asked_by_http, self._ready)
         return {
             Role.REDIS: self._redis, Role.SENTINEL: self._sentinel, Role.CLICKHOUSE: self._clickhouse,
-            Role.KEEPER: self._keeper, **everline,
+            Role.KEEPER: self._keeper, Role.KEEPALIVED: self._keepalived, **everline,
         }  # fmt: skip
 
     # --- Redis ---
@@ -312,6 +313,31 @@ class _Prober:
             return Seen("ready", skew_s=skew)
         reasons = tuple(line.strip() for line in body.splitlines() if line.strip())
         return Seen("not ready", reasons or (f"answers {status.group(1)} without a reason",), skew_s=skew)
+
+    # --- keepalived ---
+
+    async def _keepalived(self, node: Node) -> Seen:
+        """It has no port: whether somebody has its VIPs is asked, wherever that is, as those outside would."""
+        vips = [vip for vip in self._topology.vips if any(one.host == node.host for one in vip.nodes)]
+        answers = await asyncio.gather(*map(self._is_had, vips))
+        faults = tuple(
+            f"nobody answers at {vip.address}, the VIP of {vip.role} in {vip.region}: do keepalived and {vip.role} run?"
+            for vip, answer in zip(vips, answers, strict=True)
+            if not answer
+        )
+        return Seen(", ".join(f"{vip.role} at {vip.address}" for vip in vips), faults)
+
+    async def _is_had(self, vip: Vip) -> bool:
+        port: int = vip.nodes[0].options.http_port  # type: ignore[attr-defined]  # roles with a VIP have one
+        try:
+            async with asyncio.timeout(self._connect_s):
+                _, writer = await asyncio.open_connection(vip.address, port)
+        except ConnectionRefusedError:
+            return True  # By the host that has it.
+        except OSError:
+            return False
+        writer.close()
+        return True
 
     async def _said(self, node: Node, port: int, question: bytes) -> bytes:
         """All that a node answers to a question, until it hangs up."""

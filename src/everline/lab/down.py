@@ -10,7 +10,7 @@ from pathlib import Path
 
 from everline.lab.errors import LabError
 from everline.lab.ip import ip_batch, ip_json, namespaces, processes_in
-from everline.lab.names import namespaces_of, root_link
+from everline.lab.names import front_link, namespaces_of, root_link
 from everline.lab.processes import end_and_forget, until
 
 _END_S = 10.0
@@ -43,7 +43,8 @@ def take_down(cluster: str) -> Removed:
 
     if not until(all_gone, within_s=_END_S):
         raise LabError(f"lab {cluster!r}: processes {_some(processes_in(names))} can't be killed; look at them with ps")
-    _remove_link(root_link(cluster))
+    for link in (root_link(cluster), front_link(cluster)):
+        _remove_link(link)
     ip_batch(f"netns delete {name}" for name in names)
     return Removed(len(killed), len(names))
 
@@ -67,7 +68,7 @@ def end_recorded(directory: Path) -> None:
 
 
 def _remove_link(link: str) -> None:
-    """With it go the routes to the hosts."""
+    """With it go the routes over it."""
     if any(one["ifname"] == link for one in ip_json("link", "show")):
         ip_batch([f"link delete {link}"])
 

@@ -4,6 +4,9 @@ The network of a lab: a namespace for each host, a bridge for each region, and a
 Hosts have their own addresses, and reach each other over the data interface only. The root namespace reaches each at
 the same address over an interface of its own, which no fault cuts: so it can load and question what is cut off.
 
+A VIP is not an address of a host. The root namespace reaches it as those outside do: over the core bridge and the
+region's, where it hears to which host it has moved, and where cuts apply.
+
 Whatever is cut is silent: nothing is refused, frames are lost, since its port is taken out of the bridge. A port that
 is set down would do as well, but a carrier that comes back is noticed by the kernel up to a second late.
 That state is the kernel's; nothing of it is kept here.
@@ -18,13 +21,25 @@ from typing import Final
 
 from everline.lab.errors import LabError, UnfitError
 from everline.lab.ip import ip_batch, ip_json, namespaces, tc
-from everline.lab.names import DATA, FABRIC, MANAGEMENT, fabric_of, namespace_of, root_address, root_link
+from everline.lab.names import (
+    DATA,
+    FABRIC,
+    MANAGEMENT,
+    fabric_of,
+    front_address,
+    front_link,
+    namespace_of,
+    root_address,
+    root_link,
+)
 from everline.topology.model import Host, Topology
 
 _BRIDGE: Final = "type bridge stp_state 0 forward_delay 0 mcast_snooping 0"
 _CORE: Final = "core"
 _ROOT: Final = "root"
 """Port of the management bridge: its other end is in the root namespace."""
+_FRONT: Final = "front"
+"""Port of the core bridge: likewise."""
 _AT_ONCE: Final = 4
 _LOSE_ALL: Final = ("pfifo", "limit", "0")
 _MUTED: Final = "77"
@@ -72,6 +87,9 @@ class Fabric:
         ip_batch(self._bridges(), namespace=self.namespace)
         ip_batch(self._root())
         ip_batch([f"link set {_ROOT} master {MANAGEMENT} up"], namespace=self.namespace)
+        if self._topology.vips:
+            ip_batch(self._front())
+            ip_batch([f"link set {_FRONT} master {_CORE} up"], namespace=self.namespace)
         with ThreadPoolExecutor(_AT_ONCE) as pool:  # Each is a process that mostly waits for the kernel.
             for _ in pool.map(self._set_up, self._topology.hosts):
                 pass
@@ -112,6 +130,15 @@ class Fabric:
             f"address add {address}/32 dev {link}",
             f"link set {link} up",
             *(f"route add {host.address}/32 dev {link} src {address}" for host in self._topology.hosts),
+        ]
+
+    def _front(self) -> list[str]:
+        link, address = front_link(self._cluster), front_address(self._cluster)
+        return [
+            f"link add {link} type veth peer name {_FRONT} netns {self.namespace}",
+            f"address add {address}/32 dev {link}",
+            f"link set {link} up",
+            *(f"route add {vip.address}/32 dev {link} src {address}" for vip in self._topology.vips),
         ]
 
     def _set_up(self, host: Host) -> None:
@@ -239,18 +266,20 @@ def look_for_room(topology: Topology) -> None:
     cluster = topology.cluster
     taken = {fabric_of(cluster), *(namespace_of(cluster, host.name) for host in topology.hosts)} & set(namespaces())
     links = {link["ifname"] for link in ip_json("link", "show")}
-    if taken or root_link(cluster) in links:
-        what = f"namespace {min(taken)}" if taken else f"link {root_link(cluster)}"
+    left = {root_link(cluster), front_link(cluster)} & links
+    if taken or left:
+        what = f"namespace {min(taken)}" if taken else f"link {min(left)}"
         raise UnfitError(
             f"a lab {cluster!r} is there already, or what is left of one ({what}): "
             f"run `everline lab status`, or `everline lab down --cluster {cluster}` to remove it"
         )
-    wanted = {host.address: host for host in topology.hosts}
+    wanted = {host.address: f"{host.path}.address" for host in topology.hosts}
+    wanted |= {vip.address: vip.path for vip in topology.vips}
     for row in ip_json("route", "show", "table", "all"):
-        host = wanted.get(str(row.get("dst", "")).removesuffix("/32"))
-        if host:
+        address = str(row.get("dst", "")).removesuffix("/32")
+        if address in wanted:
             raise UnfitError(
-                f"{host.path}.address {host.address} is taken on this machine (by {row.get('dev', 'a route')}): "
+                f"{wanted[address]} {address} is taken on this machine (by {row.get('dev', 'a route')}): "
                 "change it, or take the lab down that has it (`everline lab status`)"
             )
 

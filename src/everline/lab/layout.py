@@ -18,7 +18,7 @@ from typing import Final
 from everline.cluster_file import Secrets, load_topology, make_secret_files, resolve_secrets
 from everline.lab.errors import UnfitError
 from everline.lab.ip import PATH
-from everline.lab.names import namespace_of, root_address
+from everline.lab.names import DATA, namespace_of, root_address
 from everline.lab.processes import Spawn
 from everline.topology.model import Node, Role, Topology
 from everline.topology.render import Places, Programs, RenderedFile, RenderError, launch_of, render_host
@@ -67,8 +67,8 @@ class Layout:
         """For `render` and `launch_of`."""
         base = self.host_dir(host)
         return Places(
-            config_root=f"{base}/etc", data_root=f"{base}/data", log_root=f"{base}/log",
-            run_root=f"{base}/run", user="root", programs=self.programs, jvm_flags=JVM_FLAGS, power_safe=False,
+            config_root=f"{base}/etc", data_root=f"{base}/data", log_root=f"{base}/log", run_root=f"{base}/run",
+            interface=DATA, user="root", programs=self.programs, jvm_flags=JVM_FLAGS, power_safe=False,
             trusted_networks=(root_address(self.topology.cluster),),
         )  # fmt: skip
 
@@ -124,7 +124,13 @@ class Layout:
                     _write(etc / path, file)
 
     def prepare(self, node: Node, launch: Launch) -> None:
-        """What a program wants to find: directories, and the files that it writes anew itself."""
+        """
+        What a program wants to find: directories, and the files that it writes anew itself.
+
+        What the last one needed while it ran is gone, as systemd removes it: process ids of the dead keep some from
+        starting.
+        """
+        shutil.rmtree(self.places(node.host).run_dir(node), ignore_errors=True)
         for directory in launch.directories:
             Path(directory).mkdir(mode=0o700, parents=True, exist_ok=True)
         for copy in launch.copies:

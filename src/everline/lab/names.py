@@ -28,13 +28,27 @@ def fabric_of(cluster: str) -> str:
 
 
 def root_link(cluster: str) -> str:
-    """The one interface of a lab in the root namespace."""
+    """The interface of a lab in the root namespace that reaches each host, whatever is cut."""
     return f"evm{sha256(cluster.encode()).hexdigest()[:10]}"
+
+
+def front_link(cluster: str) -> str:
+    """The other one, of a lab with VIPs: what comes from outside goes over it."""
+    return f"evf{sha256(cluster.encode()).hexdigest()[:10]}"
 
 
 def root_address(cluster: str) -> str:
     """Where the root namespace is, as hosts see it: link-local, so that no network of the machine can have it."""
-    number = int.from_bytes(sha256(cluster.encode()).digest()[:2], "big") % (254 * 254)
+    return _link_local(sha256(cluster.encode()).digest()[:2])
+
+
+def front_address(cluster: str) -> str:
+    """Where those outside are, who know no host but only VIPs."""
+    return _link_local(sha256(cluster.encode()).digest()[2:4])
+
+
+def _link_local(two_bytes: bytes) -> str:
+    number = int.from_bytes(two_bytes, "big") % (254 * 254)
     return f"169.254.{1 + number // 254}.{1 + number % 254}"
 
 

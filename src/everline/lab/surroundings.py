@@ -13,13 +13,13 @@ from everline.topology.model import Node, Role
 
 MEGABYTES: Final = {
     Role.CLICKHOUSE: 400, Role.KEEPER: 150, Role.REDIS: 60, Role.SENTINEL: 20, Role.INGEST: 250, Role.APP: 200,
-    Role.WITNESS: 120, Role.NGINX: 20, Role.HAPROXY: 30,
+    Role.WITNESS: 120, Role.NGINX: 20, Role.HAPROXY: 30, Role.KEEPALIVED: 10,
 }  # fmt: skip
 """What a node takes under the load of a drill, with room."""
 PACKAGES: Final = {
     "redis-server": "redis-server", "redis-sentinel": "redis-sentinel", "clickhouse-server": "clickhouse-server",
     "java": "default-jre-headless", "zookeeper.jar": "zookeeper", "slf4j-simple.jar": "libslf4j-java",
-    "ip": "iproute2", "tc": "iproute2", "nginx": "nginx", "haproxy": "haproxy",
+    "ip": "iproute2", "tc": "iproute2", "nginx": "nginx", "haproxy": "haproxy", "keepalived": "keepalived",
 }  # fmt: skip
 """Debian's packages, by the last part of a program's path."""
 

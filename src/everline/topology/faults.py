@@ -12,6 +12,7 @@ from everline.topology.model import IngestOptions, Role, SecretRef, SecretRefs, 
 from everline.topology.placement import gaps, risks
 from everline.topology.settings import OPTIONAL_SECRETS
 from everline.topology.timing import contradictions
+from everline.topology.vips import lonely_vips, unfit_vips
 
 
 def faults_of(topology: Topology) -> tuple[TopologyFault, ...]:
@@ -21,13 +22,14 @@ def faults_of(topology: Topology) -> tuple[TopologyFault, ...]:
         *contradictions(topology.timers),
         *collisions(topology),
         *gaps(topology),
+        *unfit_vips(topology),
         *_half_of_tls(topology),
     )
 
 
 def warnings_of(topology: Topology) -> tuple[TopologyFault, ...]:
     """Everything that works, until it meets a certain loss."""
-    return (*_shared_secrets(topology.secrets), *risks(topology))
+    return (*_shared_secrets(topology.secrets), *risks(topology), *lonely_vips(topology))
 
 
 def check(topology: Topology, *, source: str = "cluster.yaml") -> None:

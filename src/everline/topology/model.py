@@ -23,6 +23,8 @@ from everline.topology.roles import (
     ClickHouseOptions,
     HaproxyOptions,
     IngestOptions,
+    InterfaceName,
+    KeepalivedOptions,
     KeeperOptions,
     Listening,
     Name,
@@ -38,9 +40,9 @@ from everline.topology.settings import Hook, HookEvent, SecretRef, SecretRefs, S
 
 __all__ = [
     "AppOptions", "BalancerOptions", "ClickHouseOptions", "HaproxyOptions", "Hook", "HookEvent", "Host", "HostEntry",
-    "HostRoles", "IngestOptions", "KeeperOptions", "Listening", "NginxOptions", "Node", "Rack", "RedisOptions",
-    "Region", "Role", "RoleOptions", "SecretRef", "SecretRefs", "SentinelOptions", "StoreSettings", "Timers",
-    "Topology", "WitnessOptions",
+    "HostRoles", "IngestOptions", "KeepalivedOptions", "KeeperOptions", "Listening", "NginxOptions", "Node", "Rack",
+    "RedisOptions", "Region", "Role", "RoleOptions", "SecretRef", "SecretRefs", "SentinelOptions", "StoreSettings",
+    "Timers", "Topology", "Vip", "Vips", "WitnessOptions",
 ]  # fmt: skip
 
 OptionsT = TypeVar("OptionsT", bound=RoleOptions)
@@ -53,6 +55,9 @@ def _parse_address(value: object) -> object:
     except ValueError:
         pass
     raise ValueError("need an IP address such as 10.77.1.11")
+
+
+Address = Annotated[str, BeforeValidator(_parse_address)]
 
 
 class HostRoles(Section):
@@ -79,7 +84,7 @@ class HostRoles(Section):
     def items(self) -> Iterator[tuple[Role, RoleOptions]]:
         """Each role that the host has with its options, in the order of `Role`."""
         for role in Role:
-            options = getattr(self, role)
+            options = getattr(self, role, None)  # Keepalived follows from the region's VIPs.
             if options is not None:
                 yield role, options
 
@@ -88,8 +93,26 @@ class HostEntry(Section):
     """A host as the file has it."""
 
     name: Name
-    address: Annotated[str, BeforeValidator(_parse_address)] = Field(description="Where all its roles are reached.")
+    address: Address = Field(description="Where all its roles are reached.")
+    interface: InterfaceName = Field(default="eth0", description="What has that address; VIPs come to it too.")
     roles: HostRoles
+
+
+class Vips(Section):
+    """
+    Addresses of a region that move from one host to another, so that who uses them need not know any host.
+
+    Of a region, since the hosts that share one must be in one segment: where it moves to is told by ARP.
+    """
+
+    balancer: Address | None = Field(default=None, description="Where agents send to: of the balancers, and HAProxy.")
+    nginx: Address | None = Field(default=None, description="Where browsers come in: of NGINX.")
+
+    def items(self) -> Iterator[tuple[Role, str]]:
+        """Each role that has one, with its address."""
+        for role, address in ((Role.BALANCER, self.balancer), (Role.NGINX, self.nginx)):
+            if address is not None:
+                yield role, address
 
 
 class Rack(Section):
@@ -103,6 +126,7 @@ class Region(Section):
     """Racks of one site."""
 
     name: Name
+    vips: Vips = Vips()
     racks: tuple[Rack, ...] = Field(min_length=1)
 
 
@@ -141,11 +165,24 @@ class Node:
 
 
 @dataclass(frozen=True, slots=True)
+class Vip:
+    """An address that some nodes share, and which of them has it now is decided among them."""
+
+    role: Role
+    address: str
+    region: str
+    nodes: tuple[Node, ...]
+    path: str = field(default="", compare=False, repr=False)
+    """In cluster.yaml, for messages."""
+
+
+@dataclass(frozen=True, slots=True)
 class Host:
     """A host, where it stands and what it has to do."""
 
     name: str
     address: str
+    interface: str
     rack: str
     region: str
     nodes: tuple[Node, ...]
@@ -178,7 +215,7 @@ class Topology(Section):
     def hosts(self) -> tuple[Host, ...]:
         """Every host, in file order."""
         return tuple(
-            _host(entry, rack=rack.name, region=region.name, path=f"regions[{r}].racks[{k}].hosts[{h}]")
+            _host(entry, region, rack=rack.name, path=f"regions[{r}].racks[{k}].hosts[{h}]")
             for r, region in enumerate(self.regions)
             for k, rack in enumerate(region.racks)
             for h, entry in enumerate(rack.hosts)
@@ -229,6 +266,28 @@ class Topology(Section):
             for shard, servers in sorted(found.items())
         }
 
+    @cached_property
+    def vips(self) -> tuple[Vip, ...]:
+        """Every VIP, in file order, with the nodes of its region that have its role."""
+        return tuple(
+            Vip(
+                role, address, region.name, tuple(n for n in self.nodes_of(role) if n.region == region.name),
+                f"regions[{number}].vips.{role}",
+            )
+            for number, region in enumerate(self.regions)
+            for role, address in region.vips.items()
+        )  # fmt: skip
+
+    def vip_of(self, node: Node) -> str | None:
+        """
+        The VIP that may come to a node, which must listen there as well as at its own address.
+
+        HAProxy has that of the balancer beside it: agents know one address, whatever they speak.
+        """
+        role = Role.BALANCER if node.role == Role.HAPROXY else node.role
+        hosts = {vip.address: {one.host for one in vip.nodes} for vip in self.vips if vip.role == role}
+        return next((address for address, its in hosts.items() if node.host in its), None)
+
     def majority(self, role: Role) -> int:
         """How many nodes of a quorum (Keeper, Sentinel) must hear each other: more than half."""
         return len(self.nodes_of(role)) // 2 + 1
@@ -244,15 +303,18 @@ class Topology(Section):
         return tuple(region.name for region in self.regions if region.name not in self.witness_regions)
 
 
-def _host(entry: HostEntry, *, rack: str, region: str, path: str) -> Host:
+def _host(entry: HostEntry, region: Region, *, rack: str, path: str) -> Host:
+    roles = dict(entry.roles.items())
+    if any(role in roles for role, _ in region.vips.items()):
+        roles[Role.KEEPALIVED] = KeepalivedOptions()
     nodes = tuple(
         Node(
             name=options.name or f"{entry.name}-{role}", role=role, host=entry.name, address=entry.address,
-            rack=rack, region=region, options=options, path=f"{path}.roles.{role}",
+            rack=rack, region=region.name, options=options, path=f"{path}.roles.{role}",
         )
-        for role, options in entry.roles.items()
+        for role, options in roles.items()
     )  # fmt: skip
-    return Host(entry.name, entry.address, rack, region, nodes, path)
+    return Host(entry.name, entry.address, entry.interface, rack, region.name, nodes, path)
 
 
 def _no_such(kind: str, name: str, names: list[str]) -> TopologyError:

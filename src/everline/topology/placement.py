@@ -14,7 +14,7 @@ from everline.topology.errors import TopologyFault
 from everline.topology.model import AppOptions, ClickHouseOptions, Node, Role, Topology
 
 QUORUMS: Final = (Role.KEEPER, Role.SENTINEL)
-DATA: Final = frozenset(Role) - {Role.WITNESS, *QUORUMS}
+DATA: Final = frozenset(Role) - {Role.WITNESS, Role.KEEPALIVED, *QUORUMS}
 """Roles that carry data or traffic; a witness stands apart from them."""
 _SPREAD: Final = (Role.REDIS, Role.INGEST, Role.APP, Role.BALANCER, Role.HAPROXY, Role.NGINX)
 """Roles of which one is enough, so that they must not all be lost together."""

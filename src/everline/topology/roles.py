@@ -13,6 +13,7 @@ MAX_HOST_CHARS: Final = 40
 """So that `ev-<cluster>-<host>` and `<host>-<role>` stay below 72 characters: names of files and namespaces."""
 
 _NAME: Final = re.compile(r"[a-z0-9](?:[a-z0-9-]*[a-z0-9])?")
+_INTERFACE: Final = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,14}$"
 _ABSOLUTE: Final = re.compile(r"/[A-Za-z0-9._/-]*[A-Za-z0-9._-]")
 
 
@@ -29,6 +30,7 @@ class Role(StrEnum):
     CLICKHOUSE = "clickhouse"
     KEEPER = "keeper"
     WITNESS = "witness"
+    KEEPALIVED = "keepalived"
 
 
 def parse_name(value: object) -> object:
@@ -64,6 +66,7 @@ def _absolute(value: str) -> str:
 
 Name = Annotated[str, Field(max_length=MAX_HOST_CHARS), BeforeValidator(parse_name)]
 NodeName = Annotated[str, Field(max_length=63), BeforeValidator(parse_name)]
+InterfaceName = Annotated[str, Field(pattern=_INTERFACE)]
 Port = Annotated[int, Field(strict=True, ge=1, le=65_535)]
 AbsolutePath = Annotated[str, AfterValidator(_absolute)]
 
@@ -206,3 +209,9 @@ class KeeperOptions(RoleOptions):
     election_port: Port = Field(default=3888, description="ZooKeeper: elections.")
     raft_port: Port = Field(default=9234, description="ClickHouse Keeper: between members.")
     data_dir: AbsolutePath = Field(default="/var/lib/everline/keeper", description="Log and snapshots.")
+
+
+class KeepalivedOptions(RoleOptions):
+    """Moves VIPs to a host that can serve them: what every host has that a VIP of its region may come to."""
+
+    role = Role.KEEPALIVED

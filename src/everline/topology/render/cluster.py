@@ -7,6 +7,7 @@ from everline.topology.model import Host, Node, Role, Topology
 from everline.topology.render.clickhouse import render_clickhouse
 from everline.topology.render.files import RenderedFile
 from everline.topology.render.haproxy import render_haproxy
+from everline.topology.render.keepalived import render_keepalived
 from everline.topology.render.keeper import render_keeper
 from everline.topology.render.nginx import render_nginx, render_nginx_stream
 from everline.topology.render.places import Places
@@ -53,5 +54,6 @@ _FILES: Final[Mapping[Role, Callable[[Topology, Node, EngineSecrets, Places], di
     Role.BALANCER: lambda topology, node, _, places: render_nginx_stream(topology, node, places),
     Role.HAPROXY: lambda topology, node, _, __: render_haproxy(topology, node),
     Role.NGINX: lambda topology, node, _, places: render_nginx(topology, node, places),
+    Role.KEEPALIVED: lambda topology, node, _, places: render_keepalived(topology, node, places),
 }
 """Everline's own processes read cluster.yaml itself; what a balancer has is for NGINX in its place."""

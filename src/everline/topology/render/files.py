@@ -38,6 +38,17 @@ def bracketed(address: str) -> str:
     return f"[{address}]" if ":" in address else address
 
 
+def listen_at(topology: Topology, node: Node) -> str:
+    """
+    Where a program listens, as it stands before `:port`: at its own address, or at all if a VIP may come.
+
+    An address that is on no interface yet can't be listened at, and no program would notice when it comes.
+    """
+    if topology.vip_of(node) is None:
+        return bracketed(node.address)
+    return "[::]" if ":" in node.address else "0.0.0.0"  # noqa: S104 - the VIP is one of them, sometimes
+
+
 def own_source(node: Node, others: Iterable[Node]) -> str:
     """
     The address from which a node connects to others, as a VIP would do as well for the kernel; they know it by this.

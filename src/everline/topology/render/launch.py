@@ -97,6 +97,17 @@ def _haproxy(node: Node, places: Places) -> Launch:
     return Launch((places.programs.haproxy, "-W", "-db", "-f", f"{places.config_dir(node)}/haproxy.cfg"))
 
 
+def _keepalived(node: Node, places: Places) -> Launch:
+    """VRRP only; its files of process ids are its own, as there may be another one in another namespace."""
+    run = places.run_dir(node)
+    command = (
+        places.programs.keepalived, "--dont-fork", "--log-console", "--vrrp",
+        f"--use-file={places.config_dir(node)}/keepalived.conf", f"--pid={run}/keepalived.pid",
+        f"--vrrp_pid={run}/vrrp.pid",
+    )  # fmt: skip
+    return Launch(command, (run,))
+
+
 def _nginx(node: Node, places: Places, file: str) -> Launch:
     """Without `-e` it would open the log file that its package has built in, before it reads any other place."""
     command = (places.programs.nginx, "-e", "stderr", "-c", f"{places.config_dir(node)}/{file}")
@@ -120,4 +131,5 @@ _WAYS: Final[Mapping[Role, Callable[[Node, Places], Launch]]] = {
     Role.CLICKHOUSE: _clickhouse,
     Role.KEEPER: _zookeeper,
     Role.WITNESS: _everline,
+    Role.KEEPALIVED: _keepalived,
 }

@@ -23,6 +23,7 @@ class Programs:
     nginx: str = "/usr/sbin/nginx"
     nginx_modules: str = "/usr/lib/nginx/modules"
     haproxy: str = "/usr/sbin/haproxy"
+    keepalived: str = "/usr/sbin/keepalived"
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +40,8 @@ class Places:
     """Where programs keep what is of no use after their end: process ids, bodies of requests on their way."""
     user: str = "everline"
     """Whom systemd starts the programs as."""
+    interface: str | None = None
+    """None: each host has its own. A name: that of every host's, where VIPs come to."""
     programs: Programs = Programs()
     jvm_flags: tuple[str, ...] = JVM_FLAGS
     power_safe: bool = True

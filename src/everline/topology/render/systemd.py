@@ -13,7 +13,7 @@ from everline.topology.render.places import Places
 EVERLINE_ROLES: Final = (Role.INGEST, Role.APP, Role.WITNESS)
 """Everline's own processes."""
 ENGINE_ROLES: Final = (Role.REDIS, Role.SENTINEL, Role.CLICKHOUSE, Role.KEEPER)
-DOOR_ROLES: Final = (Role.HAPROXY, Role.NGINX)
+DOOR_ROLES: Final = (Role.HAPROXY, Role.NGINX, Role.KEEPALIVED)
 """Programs of others that only pass on."""
 
 _KEEPERS: Final = ("everline-zookeeper.service", "everline-clickhouse-keeper.service")
@@ -22,6 +22,8 @@ _CLICKHOUSE_CAPABILITIES: Final = "CAP_IPC_LOCK CAP_NET_ADMIN CAP_SYS_NICE"
 It does not get them: NoNewPrivileges."""
 
 
+_VRRP: Final = "CAP_NET_ADMIN CAP_NET_RAW"
+"""What it takes to speak VRRP and ARP, and to give an interface an address."""
 _MADE_BY_SYSTEMD: Final = ("/var/lib/", "/var/log/", "/run/")
 _NEEDS_NO_QUOTES: Final = re.compile(r"[A-Za-z0-9_./:=+,@%$-]+")
 
@@ -50,6 +52,8 @@ class Unit:
     writable: tuple[str, ...] = ()
     capabilities: str = ""
     ambient: str = ""
+    families: str = ""
+    """Of addresses, besides IP and Unix."""
     makes_code: bool = False
     """It writes machine code at run time, or starts programs that may."""
 
@@ -82,7 +86,7 @@ def _units(topology: Topology, host: Host, node: Node, places: Places) -> tuple[
             return (_zookeeper(node, places), _clickhouse_keeper(node, places))
         case Role.INGEST | Role.APP | Role.WITNESS:
             return (_everline(topology, host, node, places),)
-        case Role.BALANCER | Role.HAPROXY | Role.NGINX:
+        case Role.BALANCER | Role.HAPROXY | Role.NGINX | Role.KEEPALIVED:
             return (_door(node, places),)
         case _:
             return ()
@@ -140,8 +144,11 @@ def _everline(topology: Topology, host: Host, node: Node, places: Places) -> Uni
 
 
 def _door(node: Node, places: Places) -> Unit:
-    """HAProxy, NGINX; for a balancer NGINX in its place, never beside it: both want its port."""
+    """HAProxy, NGINX, keepalived; for a balancer NGINX in its place, never beside it: both want its port."""
     low = _for_low_ports(node)
+    if node.role == Role.KEEPALIVED:
+        unit = _unit(node, node.role, launch_of(node, places))
+        return replace(unit, capabilities=_VRRP, ambient=_VRRP, families="AF_NETLINK AF_PACKET")
     if node.role == Role.BALANCER:
         unit = _unit(node, "nginx-stream", nginx_stream(node, places))
         return replace(unit, conflicts=("everline-balancer.service",), capabilities=low, ambient=low)
