@@ -1,0 +1,48 @@
+"""Whose request it is, when NGINX stands between."""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+
+import httpx2
+import pytest
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse
+from starlette.routing import Route
+
+from everline.config import Endpoint
+from everline.node.http import HttpServer, http_socket
+
+CLAIMED = {"X-Forwarded-For": "192.0.2.7", "X-Forwarded-Proto": "https"}
+
+
+async def whose(request: Request) -> PlainTextResponse:
+    """What the application sees of the request."""
+    assert request.client
+    return PlainTextResponse(f"{request.client.host} {request.url.scheme}")
+
+
+@asynccontextmanager
+async def serving(proxies: Sequence[str]) -> AsyncIterator[str]:
+    """A server that believes these; where it answers."""
+    server = HttpServer(
+        Starlette(routes=[Route("/", whose)]), http_socket(Endpoint("127.0.0.1", 0)), proxies=proxies
+    )  # fmt: skip
+    running = asyncio.create_task(server.run_until_stopped())
+    try:
+        yield server.url
+    finally:
+        await server.stop()
+        await running
+
+
+@pytest.mark.parametrize(
+    ("proxies", "seen"),
+    [(["127.0.0.1"], "192.0.2.7 https"), (["10.77.1.11"], "127.0.0.1 http"), ([], "127.0.0.1 http")],
+    ids=["nginx-of-the-cluster", "somebody-else", "without-nginx"],
+)
+async def test_only_nginx_is_believed_when_it_names_the_client(proxies: list[str], seen: str) -> None:
+    """Else whoever guesses tokens could be another one each time, and the throttle of logins would count none."""
+    async with serving(proxies) as url, httpx2.AsyncClient() as client:
+        assert (await client.get(url, headers=CLAIMED)).text == seen
