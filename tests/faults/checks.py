@@ -35,8 +35,8 @@ def all_of(*probes: Probe) -> Probe:
 
 
 def transitions_come(story: Story) -> Probe:
-    """A call's step that was made after the fault stands in the stream."""
-    return story.site.tells_transitions(story.run, story.fault)
+    """A call's step that was made after the fault stands in the stream of a Redis that it left alone."""
+    return story.site.tells_transitions(story.run, story.fault, story.hit)
 
 
 def transitions_come_after_heal(story: Story) -> Probe:

@@ -16,6 +16,7 @@ from enum import StrEnum
 from typing import Final, NamedTuple
 
 from everline.calls.event import Event, EventBatch
+from everline.store.answer import Answer
 from everline.store.errors import StoreError
 from everline.store.rows import events_of
 from everline.store.servers import Server
@@ -25,6 +26,8 @@ from everline.store.upkeep.questions import Slice
 log = logging.getLogger(__name__)
 
 DEADLINE_S: Final = 30.0
+READ: Final[Mapping[str, int]] = {"max_read_buffer_size": 1 << 16}
+"""FINAL reads all parts at once: after trouble there may be hundreds, each of whose columns takes a buffer or two."""
 BUCKET_EVENTS: Final = 50_000
 """So many keys of each copy are held in memory at a time."""
 CALLS_AT_ONCE: Final = 500
@@ -137,13 +140,13 @@ class ShardAuditor:
         return held
 
     async def _held(self, name: str, part: Slice) -> dict[int, _Held]:
-        answer = await self._servers[name].select(questions.message_digests(part), limit_s=DEADLINE_S)
+        answer = await _ask(self._servers[name], questions.message_digests(part))
         return {hour: _Held(*rest) for hour, *rest in answer.rows("hour", "events", "digest")}
 
     async def _behind(self, name: str, part: Slice) -> list[Gap]:
         server = self._servers[name]
-        calls = await server.select(questions.calls_behind(part), limit_s=DEADLINE_S)
-        lookup = await server.select(questions.lookup_behind(part), limit_s=DEADLINE_S)
+        calls = await _ask(server, questions.calls_behind(part))
+        lookup = await _ask(server, questions.lookup_behind(part))
         return [
             *(Gap(name, Lack.CALLS, hour, events) for hour, events in calls.rows("hour", "events")),
             *(Gap(name, Lack.LOOKUP, hour, count) for hour, count in lookup.rows("hour", "calls")),
@@ -163,12 +166,12 @@ class ShardAuditor:
         return given
 
     async def _buckets(self, name: str, part: Slice, buckets: int) -> dict[int, _Held]:
-        answer = await self._servers[name].select(questions.bucket_digests(part, buckets), limit_s=DEADLINE_S)
+        answer = await _ask(self._servers[name], questions.bucket_digests(part, buckets))
         return {bucket: _Held(*rest) for bucket, *rest in answer.rows("bucket", "events", "digest")}
 
     async def _mend_bucket(self, part: Slice, buckets: int, bucket: int) -> dict[str, int]:
         sql = questions.keys(part, buckets, bucket)
-        answers = await asyncio.gather(*(server.select(sql, limit_s=DEADLINE_S) for server in self._servers.values()))
+        answers = await asyncio.gather(*(_ask(server, sql) for server in self._servers.values()))
         held = {
             name: {_Key(*row) for row in answer.rows("call_id", "captured_us", "event_key")}
             for name, answer in zip(self._servers, answers, strict=True)
@@ -185,7 +188,7 @@ class ShardAuditor:
         call_ids = sorted({key.call_id for key in wanted})
         for start in range(0, len(call_ids), CALLS_AT_ONCE):
             sql = questions.messages_of(part, call_ids[start : start + CALLS_AT_ONCE])
-            answer = await self._servers[donor].select(sql, limit_s=DEADLINE_S)
+            answer = await _ask(self._servers[donor], sql)
             events = [event for event in events_of(answer) if _key_of(event) in wanted]
             if events:
                 await self._servers[receiver].insert(EventBatch.of(events), deadline_s=DEADLINE_S)
@@ -197,8 +200,12 @@ class ShardAuditor:
         for name, server in self._servers.items():
             if await self._behind(name, part):
                 for sql in questions.refill(part.low):
-                    await server.execute(sql, limit_s=DEADLINE_S)
+                    await server.execute(sql, limit_s=DEADLINE_S, settings=READ)
                 log.warning("store.refilled", extra={"server": name, "hour": part.low})
+
+
+async def _ask(server: Server, sql: str) -> Answer:
+    return await server.select(sql, limit_s=DEADLINE_S, settings=READ)
 
 
 def _differing(hour: int, copies: Mapping[str, Mapping[int, _Held]]) -> list[Gap]:

@@ -54,6 +54,7 @@ class Caretaker:
         self._auditors = [ShardAuditor(servers) for servers in shards.values()]
         self._clock = clock
         self._older: AsyncIterator[int] | None = None
+        self._unasked: dict[str, str] = {}
         self._seen: dict[tuple[str, Lack, int], Gap] = {}
 
     async def recent(self) -> Round:
@@ -87,12 +88,21 @@ class Caretaker:
 
     async def _look_at_shard(self, auditor: ShardAuditor, part: Slice) -> Round:
         audit = await auditor.look(part)
+        self._tell_unasked(auditor, audit.unasked)
         waiting = await self._waiting(audit.gaps)
         self._remember(auditor, part, audit.gaps)
         mendable = [gap for gap in audit.gaps if gap.server not in waiting]
         # Without an answer from every copy nobody knows what is missing where.
         given = await auditor.mend(mendable, part.settled_us) if mendable and not audit.unasked else {}
         return Round(audit.gaps, given, waiting, audit.unasked)
+
+    def _tell_unasked(self, auditor: ShardAuditor, unasked: Mapping[str, str]) -> None:
+        """Once for each reason: what can't be compared may lack anything."""
+        for name in auditor.servers:
+            why = unasked.get(name, "")
+            if why and why != self._unasked.get(name):
+                log.warning("store.not_audited", extra={"server": name, "why": why})
+            self._unasked[name] = why
 
     async def _waiting(self, gaps: Sequence[Gap]) -> frozenset[str]:
         """
