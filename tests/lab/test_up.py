@@ -28,7 +28,7 @@ from everline.lab.lab import Lab
 from everline.lab.layout import Layout, lab_programs
 from everline.lab.names import namespaces_of
 from everline.lab.processes import ProcessState, until
-from everline.lab.up import ENGINE_WAVES, bring_up
+from everline.lab.up import ENGINE_WAVES, WAVES, bring_up
 from everline.store.cluster_schema import REPLICATED
 from everline.topology.errors import TopologyError
 from everline.topology.model import Role
@@ -361,6 +361,13 @@ def root_takes(address: str, port: int) -> bool:
     return True
 
 
+def test_every_role_is_started() -> None:
+    """None is forgotten, and none waits for itself."""
+    started = [role for wave in WAVES for role in wave]
+
+    assert sorted(started) == sorted(Role)
+
+
 def test_the_whole_example_comes_up_by_one_command(
     tmp_path: Path, capfd: pytest.CaptureFixture[str], record_property: Callable[[str, object], None]
 ) -> None:
@@ -387,6 +394,9 @@ def test_the_whole_example_comes_up_by_one_command(
     assert {row["tables"] for row in nodes if row["role"] == Role.CLICKHOUSE} == {len(REPLICATED)}
     assert {row["role"] for row in nodes if not row["has_program"]} <= {Role.BALANCER}
     assert all(row["pid"] for row in nodes if row["has_program"])
+    vips = [row for row in nodes if row["role"] == Role.KEEPALIVED]
+    assert len(vips) == 4
+    assert all("nginx at " in row["said"] and not row["faults"] for row in vips)
     assert remains(name) == []
     assert not (tmp_path / "labs" / name).exists()
 

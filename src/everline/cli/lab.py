@@ -113,9 +113,11 @@ def where_to_look(lab: Lab) -> list[str]:
     directory = _shown(lab.layout.directory)
     apps = [f"http://{one.address}:{one.options_as(AppOptions).http_port}" for one in lab.topology.nodes_of(Role.APP)]
     ports = [f"{one.address}:{one.options_as(IngestOptions).hep_port}" for one in lab.topology.nodes_of(Role.INGEST)]
+    vips = [f"{vip.role} {vip.address} ({vip.region})" for vip in lab.topology.vips]
     name = lab.topology.cluster
     return [
         f"  pages    {'  '.join(apps)}", f"  HEP      {'  '.join(ports)}",
+        *([f"  VIPs     {'  '.join(vips)}"] if vips else []),
         f"  logs     {directory}/<host>/log/<node>.log", f"  secrets  {directory}/secrets/",
         f"  look     everline lab status; everline cluster status --cluster {directory}/{CLUSTER_FILE}",
         "  break    everline lab kill|pause NODE, cut HOST|RACK|REGION; mend: start|resume NODE, heal",

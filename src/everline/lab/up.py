@@ -22,8 +22,9 @@ from everline.store.cluster_schema import REPLICATED
 from everline.topology.model import Node, Role
 
 ENGINE_WAVES: Final = ((Role.KEEPER, Role.REDIS), (Role.CLICKHOUSE, Role.SENTINEL))
-EVERLINE_WAVE: Final = (Role.INGEST, Role.APP, Role.WITNESS, Role.BALANCER, Role.NGINX)
-WAVES: Final = (*ENGINE_WAVES, EVERLINE_WAVE)
+EVERLINE_WAVE: Final = (Role.INGEST, Role.APP, Role.WITNESS, Role.BALANCER)
+DOOR_WAVE: Final = (Role.HAPROXY, Role.NGINX, Role.KEEPALIVED)
+WAVES: Final = (*ENGINE_WAVES, (*EVERLINE_WAVE, *DOOR_WAVE))
 DEADLINE_S: Final = 90.0
 _ASK_S: Final = 2.0
 _PAUSE_S: Final = 0.3
