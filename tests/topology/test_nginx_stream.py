@@ -61,9 +61,12 @@ def _waiting_at(member: socket.socket) -> Iterator[bytes]:
 @contextmanager
 def balanced(root: Path, members: Members, *, ports: Sequence[int] | None = None) -> Iterator[tuple[str, int]]:
     """NGINX in front of them, or of those at some ports; where it listens."""
-    [listening] = free_ports(1)
+    listening, http = free_ports(2)
     hosts = {f"i{port}": {"ingest": {"name": f"i{port}", "hep_port": port}} for port in ports or members.ports}
-    topology, places = cluster_of({"balancer": {"hep_port": listening}}, *hosts.values()), places_in(root)
+    topology, places = (
+        cluster_of({"balancer": {"hep_port": listening, "http_port": http}}, *hosts.values()),
+        places_in(root),
+    )
     written(topology, places)
     node = topology.node("h1-balancer")
     with started(node, places, launch=nginx_stream(node, places)):
