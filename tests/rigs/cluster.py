@@ -23,6 +23,7 @@ from tests.rigs.clickhouse import SERVER
 from tests.rigs.zookeeper import ZOOKEEPER
 from tests.topology.rendered import SECRETS, Cluster, free_ports, rendered
 
+from everline.bus.scripts import EVENTS as STREAM
 from everline.topology.model import ClickHouseOptions, RedisOptions, Role, Topology
 from everline.topology.render import Programs
 
@@ -234,10 +235,24 @@ class ClusterRig:
             "a Redis is the primary",
         )
 
+    def last_event(self) -> str:
+        """Position of the last transition that was told."""
+        entries = self.redis(self.primary(), "XREVRANGE", STREAM, "+", "-", "COUNT", "1")
+        return str(entries[0][0]) if entries else "0-0"
+
     def wipe(self, name: str) -> None:
-        """A program that does not run loses its disk; Redis and Sentinel know again only what is rendered."""
+        """A program that does not run loses its disk."""
         assert name not in self.cluster.processes
         shutil.rmtree(self.data(name))
+
+    def forget_calls(self, name: str) -> None:
+        """A Redis that does not run loses all it held, but not whom it follows."""
+        assert name not in self.cluster.processes
+        for path in self.data(name).iterdir():
+            if path.is_dir():
+                shutil.rmtree(path)
+            elif path.name != "live.conf":
+                path.unlink()
 
 
 @contextmanager

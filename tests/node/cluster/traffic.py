@@ -1,6 +1,8 @@
 """Calls for the tests of a cluster: each test has numbers of its own, so that none finds those of another."""
 
+import json
 import time
+from collections import Counter
 from itertools import count
 from typing import Any, Final
 
@@ -8,6 +10,7 @@ from tests.node.flood import send_all
 from tests.rigs.cluster import ClusterRig, until
 
 from everline.bench.corpus import datagrams
+from everline.bus.scripts import EVENTS as STREAM
 
 RECEIVED: Final = "everline_ingest_received_total"
 _numbers: Final = count(1_000, 1_000)
@@ -28,8 +31,8 @@ class Calls:
 
     def __init__(self, calls: int, *, ago_s: float = 1.0, until: int = WHOLE) -> None:
         first = next(_numbers)
-        at_us = time.time_ns() // 1000 - int(ago_s * 1e6)
-        each = [list(datagrams(range(one, one + 1), at_us))[:until] for one in range(first, first + calls)]
+        self.at_us = time.time_ns() // 1000 - int(ago_s * 1e6)
+        each = [list(datagrams(range(one, one + 1), self.at_us))[:until] for one in range(first, first + calls)]
         self.messages = [message for one in each for message in one]
         self.ids = frozenset(f"{one:08d}-7f3a@192.0.2.10" for one in range(first, first + calls))
         self._each = until
@@ -51,3 +54,10 @@ class Calls:
             return found if whole else {}
 
         return until(known, f"{app} has all {each} messages of {sorted(self.ids)}")
+
+
+def told(rig: ClusterRig, calls: Calls, *, after: str) -> Counter[tuple[str, str]]:
+    """How often each step of these calls was told since a position of the stream, by Call-ID and step."""
+    entries = rig.redis(rig.primary(), "XRANGE", STREAM, f"({after}", "+")
+    messages = (json.loads(fields["t"]) for _, fields in entries)
+    return Counter((one["call_id"], one["event_type"]) for one in messages if one["call_id"] in calls.ids)
