@@ -17,8 +17,9 @@ from tests.rigs.redis import PASSWORD, SERVICE, RedisRig
 from everline.cluster.candidacy import Term
 from everline.cluster.entry import Entry, Kind, make_entry
 from everline.cluster.fences import ClickHouseFence, not_fenced
-from everline.cluster.store_log import COLUMNS, StoreLog
+from everline.cluster.store_log import StoreLog
 from everline.errors import EverlineError
+from everline.store.cluster_schema import FAILOVERS
 from everline.store.servers import Server
 
 FENCES = "duty String, token UInt64, node String, at_us UInt64"
@@ -37,7 +38,7 @@ def replicated(table: str, columns: str, family: str, order: str) -> str:
 def rig(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ClickHouseRig]:
     """Four servers with the tables of the cluster."""
     require_programs(*CLICKHOUSE)
-    log = ", ".join(f"{name} {kind}" for name, kind in COLUMNS.items())
+    log = ", ".join(f"{name} {kind}" for name, kind in FAILOVERS.items())
     with clickhouses(tmp_path_factory.mktemp("clickhouse")) as started:
         for one in started.servers:
             one.ask("CREATE DATABASE IF NOT EXISTS everline")

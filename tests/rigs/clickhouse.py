@@ -2,7 +2,6 @@
 
 import shutil
 import signal
-import socket
 import subprocess
 import time
 from collections.abc import Iterator
@@ -13,6 +12,7 @@ from typing import Final
 
 from clickhouse_driver import Client
 from clickhouse_driver.errors import Error as DriverError
+from tests.rigs.ports import free_ports
 from tests.rigs.zookeeper import ZOOKEEPER, Ensemble, zookeepers
 
 from everline.store.servers import Login, ServerAddress
@@ -152,7 +152,7 @@ def clickhouses(directory: Path, *, session_ms: int = 4000) -> Iterator[ClickHou
     """Start all, and end them. Keeper forgets a server that is gone after `session_ms`."""
     with ExitStack() as stack:
         keepers = stack.enter_context(zookeepers(directory / "zookeeper"))
-        ports = iter(_free_ports(12))
+        ports = iter(free_ports(12))
         places = [(shard, replica, next(ports), next(ports), next(ports)) for shard in (1, 2) for replica in (1, 2)]
         common = _common(keepers, [(shard, tcp) for shard, _, tcp, _, _ in places], session_ms)
         servers = tuple(
@@ -204,12 +204,3 @@ _USERS: Final = f"""<yandex>
 <users><{USER}><password>{PASSWORD}</password><networks><ip>127.0.0.1</ip></networks>
 <profile>default</profile><quota>default</quota></{USER}></users>
 <quotas><default/></quotas></yandex>"""
-
-
-def _free_ports(count: int) -> list[int]:
-    """Ports that nobody listens on now."""
-    with ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for one in sockets:
-            one.bind(("127.0.0.1", 0))
-        return [one.getsockname()[1] for one in sockets]

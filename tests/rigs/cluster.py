@@ -20,8 +20,9 @@ from clickhouse_driver.errors import Error as DriverError
 from redis import Redis
 from redis.exceptions import RedisError
 from tests.rigs.clickhouse import SERVER
+from tests.rigs.ports import free_ports
 from tests.rigs.zookeeper import ZOOKEEPER
-from tests.topology.rendered import SECRETS, Cluster, free_ports, rendered
+from tests.topology.rendered import SECRETS, Cluster, rendered
 
 from everline.bus.scripts import EVENTS as STREAM
 from everline.topology.model import ClickHouseOptions, RedisOptions, Role, Topology
@@ -79,6 +80,7 @@ def values() -> dict[str, Any]:
     return {
         "cluster": "rig",
         "secrets": {name: {"file": f"secrets/{name}"} for name in SECRET_NAMES},
+        "ingest": {"drain_s": 2},
         "regions": [{"name": "here", "racks": racks}],
     }
 
@@ -200,6 +202,13 @@ class ClusterRig:
         page = self.api(name, "calls", limit=500)
         assert page["next"] is None
         return {one["call_id"]: one for one in page["calls"]}
+
+    def status(self, *, code: int) -> dict[str, Any] | None:
+        """What `everline cluster status --json` says, if it ends with this exit code and has heard every node."""
+        said = self.everline("cluster", "status", "--json")
+        view: dict[str, Any] = json.loads(said.stdout)
+        heard = {one["presence"] for one in view["nodes"]} == {"alive"}
+        return view if said.returncode == code and heard and not said.stderr else None
 
     def history(self) -> list[dict[str, Any]]:
         """What `everline cluster history --json` says."""

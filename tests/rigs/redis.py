@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
+from tests.rigs.ports import free_ports
+
 from everline.bus.settings import Address, RedisSettings
 
 REDIS: Final = ("redis-server", "redis-sentinel", "redis-cli")
@@ -144,7 +146,7 @@ class RedisRig:
 @contextmanager
 def redis_rig(directory: Path) -> Iterator[RedisRig]:
     """Start all of it, and end it."""
-    ports = _free_ports(6)
+    ports = free_ports(6)
     servers = tuple(
         Server("redis-server", port, directory / f"redis-{port}", _redis_config(port, ports[0], directory))
         for port in ports[:3]
@@ -184,12 +186,3 @@ def _sentinel_config(port: int, primary: int, directory: Path) -> str:
 
 def _encoded(words: tuple[str, ...]) -> bytes:
     return b"".join([b"*%d\r\n" % len(words), *(b"$%d\r\n%s\r\n" % (len(one), one.encode()) for one in words)])
-
-
-def _free_ports(count: int) -> list[int]:
-    """Ports that nobody has at this moment."""
-    with ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for one in sockets:
-            one.bind(("127.0.0.1", 0))
-        return [int(one.getsockname()[1]) for one in sockets]

@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
+from tests.rigs.ports import free_ports
+
 ZOOKEEPER: Final = "/usr/share/zookeeper/bin/zkServer.sh"
 """Where Debian keeps it; for `@pytest.mark.peers(ZOOKEEPER, "java")`."""
 _JVM_FLAGS: Final = "-Xms64m -Xmx128m -XX:+UseSerialGC -XX:TieredStopAtLevel=1 -Xss256k"
@@ -110,7 +112,7 @@ class Ensemble:
 def zookeepers(directory: Path) -> Iterator[Ensemble]:
     """Start three, and end them."""
     with ExitStack() as stack:
-        ports = _free_ports(9)
+        ports = free_ports(9)
         peers = "".join(f"server.{n}=127.0.0.1:{ports[n]}:{ports[n + 3]}\n" for n in range(3))
         ensemble = Ensemble(tuple(_prepared(directory, n, ports[n + 6], peers) for n in range(3)))
         for one in ensemble.servers:
@@ -130,12 +132,3 @@ def _prepared(directory: Path, number: int, port: int, peers: str) -> ZooKeeper:
         f"4lw.commands.whitelist=*\nforceSync=no\n{peers}"
     )
     return ZooKeeper(number, port, own)
-
-
-def _free_ports(count: int) -> list[int]:
-    """Ports that nobody has at this moment."""
-    with ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for one in sockets:
-            one.bind(("127.0.0.1", 0))
-        return [int(one.getsockname()[1]) for one in sockets]

@@ -2,16 +2,16 @@
 
 import os
 import shutil
-import socket
 import subprocess
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
 from redis.exceptions import RedisError
+from tests.rigs.ports import free_ports
 
 from everline.cluster_file import Secrets
 from everline.topology.model import Topology
@@ -25,15 +25,6 @@ SECRETS: Final = Secrets(
     admin_token="admin-token-of-the-test",
 )
 START_S: Final = 60.0
-
-
-def free_ports(count: int) -> list[int]:
-    """Ports that nobody has at this moment."""
-    with ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for one in sockets:
-            one.bind(("127.0.0.1", 0))
-        return [int(one.getsockname()[1]) for one in sockets]
 
 
 def loopback_cluster(address: str) -> Topology:

@@ -11,9 +11,10 @@ from typing import Final
 
 import pytest
 from tests.ingest.making import sip
+from tests.rigs.ports import free_ports
 from tests.running_node import RunningNode, running_node, until
 from tests.topology.doors import cluster_of, places_in, started, until_so, written
-from tests.topology.rendered import SECRETS, free_ports
+from tests.topology.rendered import SECRETS
 
 from everline.cluster.probe import Standing, probe
 from everline.topology.model import Node, Topology

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any, Final
 
 import pytest
+from tests.rigs.ports import free_ports
 from tests.topology.clusters import roles, values
 from tests.topology.doors import places_in, written
-from tests.topology.rendered import free_ports
 
 from everline.topology.model import Role, Topology
 from everline.topology.render.keepalived import instances_of, router_ids

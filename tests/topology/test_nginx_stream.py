@@ -12,8 +12,8 @@ from typing import Final
 
 import pytest
 from tests.ingest.making import CALLEE, CALLER, NOW_US, hep, sip
+from tests.rigs.ports import free_ports
 from tests.topology.doors import cluster_of, places_in, started, until_so, written
-from tests.topology.rendered import free_ports
 
 from everline.topology.render.launch import nginx_stream
 from everline.wire.hep import PROTOCOL_RTCP, encode_hep3

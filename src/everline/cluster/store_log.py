@@ -7,23 +7,10 @@ from typing import Any, Final, Protocol
 from everline.cluster.entry import Entry, Kind
 from everline.errors import EverlineError
 from everline.store.answer import Answer
+from everline.store.cluster_schema import FAILOVERS
 from everline.store.literals import number
 
 TABLE: Final = "everline.failovers"
-COLUMNS: Final[Mapping[str, str]] = {
-    "at_us": "UInt64",
-    "entry_id": "String",
-    "kind": "String",
-    "node": "String",
-    "region": "String",
-    "reason": "String",
-    "token": "UInt64",
-    "detected_us": "UInt64",
-    "acted_us": "UInt64",
-    "details": "String",
-    "author": "String",
-}
-"""As the table has them; an entry's `by` is a word of SQL, hence `author`."""
 INSERT_S: Final = 3.0
 ANSWER_S: Final = 10.0
 
@@ -84,7 +71,7 @@ class StoreLog:
         """
         where = f"WHERE at_us >= {number(since_us)} ORDER BY at_us DESC, entry_id DESC"
         limits = f"LIMIT 1 BY at_us, entry_id LIMIT {number(limit)}"
-        sql = f"SELECT {', '.join(COLUMNS)} FROM {TABLE} {where} {limits}"  # noqa: S608 - numbers
+        sql = f"SELECT {', '.join(FAILOVERS)} FROM {TABLE} {where} {limits}"  # noqa: S608 - numbers
         fault: EverlineError | None = None
         for server in self._servers:
             try:
@@ -98,7 +85,7 @@ class StoreLog:
 
 def _columns(entries: Sequence[Entry]) -> dict[str, list[str | int]]:
     rows = [one.as_json() | {"entry_id": one.entry_id, "author": one.by} for one in entries]
-    return {name: [_storable(row[name]) for row in rows] for name in COLUMNS}
+    return {name: [_storable(row[name]) for row in rows] for name in FAILOVERS}
 
 
 def _storable(value: str | int) -> str | int:
@@ -109,7 +96,7 @@ def _storable(value: str | int) -> str | int:
 def _entries(answer: Answer) -> list[Entry]:
     """Entries of kinds that this version does not know are left out."""
     known = {str(kind) for kind in Kind}
-    named = (dict(zip(COLUMNS, row, strict=True)) for row in answer.rows(*COLUMNS))
+    named = (dict(zip(FAILOVERS, row, strict=True)) for row in answer.rows(*FAILOVERS))
     return [
         Entry(
             row["at_us"], Kind(row["kind"]), row["node"], row["region"], row["reason"], row["token"],

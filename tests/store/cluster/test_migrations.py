@@ -11,10 +11,9 @@ from tests.rigs.clickhouse import CLUSTER, ClickHouseRig
 from tests.store.making import answered
 
 from everline.calls.event import EventBatch
-from everline.cluster import store_log
 from everline.errors import EverlineError
 from everline.store import identity
-from everline.store.cluster_schema import CLUSTER_TABLES, FAILOVERS, KEEPER_PATH, cluster_statements
+from everline.store.cluster_schema import CLUSTER_TABLES, KEEPER_PATH, cluster_statements
 from everline.store.identity import WrongServerError, check_server
 from everline.store.migrations import LATEST, Migrator, ReplicaForgottenError, TablesTooNewError, version_of
 from everline.store.servers import Server
@@ -192,8 +191,3 @@ async def test_tables_of_another_cluster_are_left_alone(bare: ClickHouseRig, ser
     with pytest.raises(EverlineError, match=r"s1r2.*everline\.calls_local of another cluster.*theirs/1.*'rig'"):
         await Migrator(servers, CLUSTER, node="leader").migrate()
     assert tables(bare) == [set(), {"calls_local"}, set(), set()]
-
-
-def test_the_failover_log_has_the_columns_that_its_writer_fills() -> None:
-    """In any order."""
-    assert dict(store_log.COLUMNS) == dict(FAILOVERS)
