@@ -60,8 +60,8 @@ def remove_those_left_behind() -> None:
 
 
 @pytest.fixture(scope="session")
-def lab() -> Iterator[Lab]:
-    """Two regions and a witness, for all tests of a run."""
+def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
+    """Two regions and a witness, for all tests of a run; what its programs said is kept."""
     if os.geteuid() != 0:
         said = "a lab needs root: run the tests by sudo"
         if os.environ.get("CI") == "true":
@@ -77,6 +77,9 @@ def lab() -> Iterator[Lab]:
             yield made
         finally:
             take_down(CLUSTER)
+            kept = tmp_path_factory.mktemp("logs")
+            for log in made.layout.directory.glob("*/log/*.log"):
+                shutil.copy(log, kept)
 
 
 @pytest.fixture

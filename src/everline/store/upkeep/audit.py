@@ -26,7 +26,7 @@ from everline.store.upkeep.questions import Slice
 log = logging.getLogger(__name__)
 
 DEADLINE_S: Final = 30.0
-READ: Final[Mapping[str, int]] = {"max_read_buffer_size": 1 << 16}
+READ: Final[Mapping[str, int]] = {"max_read_buffer_size": 1 << 15}
 """FINAL reads all parts at once: after trouble there may be hundreds, each of whose columns takes a buffer or two."""
 BUCKET_EVENTS: Final = 50_000
 """So many keys of each copy are held in memory at a time."""

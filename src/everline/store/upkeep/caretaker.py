@@ -121,7 +121,7 @@ class Caretaker:
 
     async def _is_catching_up(self, name: str) -> bool:
         answer = await self._servers[name].select(questions.replicas(), limit_s=DEADLINE_S)
-        return any(readonly or queue for readonly, queue in answer.rows("readonly", "queue"))
+        return any(readonly or fetches for readonly, fetches in answer.rows("readonly", "fetches"))
 
     async def _older_hours(self) -> AsyncIterator[int]:
         days, _ = await self._days()

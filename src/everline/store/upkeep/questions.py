@@ -128,9 +128,14 @@ def refill(hour: int) -> tuple[str, str]:
 
 
 def replicas() -> str:
-    """How each replicated table of this server is: `table`, `readonly`, `queue`; of what it knows without Keeper."""
+    """
+    How each replicated table of this server is: `table`, `readonly`, `queue`, of this `fetches`.
+
+    Of what it knows without asking Keeper.
+    """
     return (
-        "SELECT table, toUInt8(is_readonly OR is_session_expired) AS readonly, queue_size AS queue "
+        "SELECT table, toUInt8(is_readonly OR is_session_expired) AS readonly, queue_size AS queue, "
+        "inserts_in_queue AS fetches "
         f"FROM system.replicas WHERE database = '{DATABASE}' ORDER BY table"
     )
 
