@@ -273,7 +273,9 @@ def test_what_passes(*, rto_s: float | None, lost: int, most: int, double: bool,
     recovery = None if rto_s is None else Recovery("first event", rto_s, 2)
     verdict = Verdict(3, 0, 3, lost=tuple(ledger.sent[:lost]), duplicated=(("call", 1),) if double else ())
 
-    assert DrillResult("a fault", recovery, verdict, most).is_passed is passed
+    result = DrillResult("a fault", recovery, verdict, most)
+    assert result.is_passed is passed
+    assert result.is_only_late is (rto_s == 2.1)
 
 
 def test_the_report_says_what_was_found() -> None:

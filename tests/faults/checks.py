@@ -9,7 +9,7 @@ from functools import partial
 
 from tests.faults.acts import hit_of, untouched
 from tests.faults.eyes import until
-from tests.faults.fault import Story
+from tests.faults.fault import LateError, Story
 
 from everline.cluster.entry import Kind
 from everline.drill.recovery import Moment, Probe, most_lost, until_recovered
@@ -99,7 +99,8 @@ async def the_store_goes_on(story: Story) -> None:
         "stored", story.site.stores_again(story.run, since), since=since, within_s=UNDISTURBED_S
     )
     story.figures.append(f"meanwhile stored after {found.rto_s:.1f} s")
-    assert found.is_in_time, f"the store took {found.rto_s:.1f} s, and should not be disturbed"
+    if not found.is_in_time:
+        raise LateError(f"the store took {found.rto_s:.1f} s, and should not be disturbed")
 
 
 async def the_spool_takes_over(story: Story) -> None:
@@ -139,7 +140,8 @@ async def replicas_become_equal(story: Story) -> None:
         "replicas equal", replicas_are_equal(story), since=story.healed, within_s=REPLICATED_S, every_s=1.0
     )
     story.figures.append(f"replicas equal {found.rto_s:.1f} s after the heal")
-    assert found.is_in_time, f"replicas were equal only {found.rto_s:.1f} s after the heal"
+    if not found.is_in_time:
+        raise LateError(f"replicas were equal only {found.rto_s:.1f} s after the heal")
 
 
 async def live_state_is_rebuilt(story: Story) -> None:

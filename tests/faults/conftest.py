@@ -13,7 +13,7 @@ from tempfile import TemporaryDirectory
 import pytest
 from rich.console import Console
 from tests.conftest import require_programs
-from tests.faults.site import Site, visited
+from tests.faults.site import WHOLE_AGAIN_S, Site, visited
 
 from everline.drill.report import DrillResult, table_of
 from everline.lab.down import take_down
@@ -27,7 +27,6 @@ EXAMPLE = Path(__file__).parents[2] / "examples" / "two-regions-and-witness.yaml
 CLUSTER = f"faults-{os.getpid()}"
 LEFT = re.compile(r"faults-(?P<pid>\d+)")
 FIRST_NETWORK, NETWORKS = 80, 40
-WHOLE_AGAIN_S = 60.0
 ROOM_BYTES = 8 << 30
 
 

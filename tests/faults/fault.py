@@ -12,6 +12,10 @@ from everline.drill.recovery import LOOK_EVERY_S, Moment, Probe
 from everline.topology.model import Node
 
 
+class LateError(AssertionError):
+    """All came back as it must, and nothing was lost, but not in time."""
+
+
 @dataclass(slots=True)
 class Story:
     """

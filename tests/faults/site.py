@@ -16,6 +16,8 @@ from everline.topology.model import ClickHouseOptions, Node, Role
 
 FORGETFUL_TABLES = ("messages_local", "calls_local")
 COMMAND_S = 60.0
+WHOLE_AGAIN_S = 60.0
+"""Until all that was broken is whole, once everything is started and healed."""
 
 
 class Site(Eyes):

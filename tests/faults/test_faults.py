@@ -6,8 +6,8 @@ import sys
 
 import pytest
 from tests.faults.eyes import until
-from tests.faults.fault import Fault, Story
-from tests.faults.site import Site
+from tests.faults.fault import Fault, LateError, Story
+from tests.faults.site import WHOLE_AGAIN_S, Site
 from tests.faults.table import FAULTS
 
 from everline.drill.load import LoadPlan, running_load
@@ -23,7 +23,21 @@ AFTER_S = 1.0
 @pytest.mark.faults
 @pytest.mark.parametrize("fault", [pytest.param(fault, id=fault.name) for fault in FAULTS])
 async def test_the_cluster_survives(fault: Fault, site: Site, results: list[DrillResult]) -> None:
-    """Recovered in time; nothing lost, nothing twice, records equal to what was sent."""
+    """
+    Recovered in time; nothing lost, nothing twice, records equal to what was sent.
+
+    Seventeen hosts are on one machine here, and a slow moment of it is not the cluster's: what is late once is tried
+    once more. What is lost, or not equal, fails at once.
+    """
+    try:
+        await _survive(fault, site, results)
+    except LateError as late:
+        sys.stdout.write(f"\n{fault.name}: {late}; tried once more\n")
+        await site.restore(within_s=WHOLE_AGAIN_S)
+        await _survive(fault, site, results)
+
+
+async def _survive(fault: Fault, site: Site, results: list[DrillResult]) -> None:
     plan = LoadPlan(f"{fault.name}-{secrets.token_hex(3)}", rate_per_s=fault.rate_per_s, copies=fault.copies)
     async with running_load(plan, site.destinations) as load:
         story = Story(site, load, Moment.now(), Moment.now())
@@ -40,6 +54,8 @@ async def test_the_cluster_survives(fault: Fault, site: Site, results: list[Dril
     for act in fault.afterwards:
         await act(story)
     sys.stdout.write(f"\n{fault.name}: {_said(result, story)}\n")
+    if result.is_only_late:
+        raise LateError(f"recovered in {recovery.rto_s:.1f} s, not within {fault.within_s:g}" if recovery else "")
     assert result.is_passed, (result.as_json(), dict(ledger.refused))
 
 

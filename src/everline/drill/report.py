@@ -22,8 +22,16 @@ class DrillResult:
     @property
     def is_passed(self) -> bool:
         """Recovered in time, nothing lost beyond what the formula allows, and all equal."""
-        in_time = self.recovery is not None and self.recovery.is_in_time
-        return in_time and self.verdict.is_equal and len(self.verdict.lost) <= self.most_lost
+        return self.recovery is not None and self.recovery.is_in_time and self._is_whole
+
+    @property
+    def is_only_late(self) -> bool:
+        """All came back as it must, and nothing was lost, but not in time."""
+        return self.recovery is not None and not self.recovery.is_in_time and self._is_whole
+
+    @property
+    def _is_whole(self) -> bool:
+        return self.verdict.is_equal and len(self.verdict.lost) <= self.most_lost
 
     def as_json(self) -> dict[str, Any]:  # JSON
         """All of it."""
