@@ -17,7 +17,7 @@ from typing import Any, Final, TypeVar
 from redis.asyncio import Redis
 
 from everline.bus.connection import command, connect, in_our_words
-from everline.bus.errors import BusAbsentError, BusError, BusLostError
+from everline.bus.errors import BusAbsentError, BusError, BusLostError, BusPasswordError
 from everline.bus.sentinels import Named, Sentinels
 from everline.bus.settings import Address, RedisSettings
 
@@ -256,6 +256,8 @@ class RedisPrimary:
         if isinstance(fault, BusLostError) and self._trouble is None:
             self.suspect(fault)
         elif self._trouble is not None:
+            if isinstance(fault, BusPasswordError) and not isinstance(self._trouble, BusPasswordError):
+                log.warning("bus.password_refused", extra={"service": self.settings.service, "why": str(fault)})
             self._trouble = fault
 
     async def _close(self) -> None:
