@@ -1,6 +1,5 @@
 """Who leads: shown by the command, followed by another one that does its duties, drained by the operator."""
 
-import json
 from collections import Counter
 from typing import Any
 
@@ -11,17 +10,10 @@ from everline.calls.event import SYNTHETIC
 from everline.topology.model import Role
 
 
-def status(rig: ClusterRig, *, code: int) -> dict[str, Any] | None:
-    """What `everline cluster status --json` says, if it ends with this exit code."""
-    done = rig.everline("cluster", "status", "--json")
-    said: dict[str, Any] = json.loads(done.stdout)
-    return said if done.returncode == code else None
-
-
 def the_leader(rig: ClusterRig) -> tuple[str, int]:
     """Who leads, with its token."""
-    [leader] = rig.leaders().items()
-    return leader
+    leaders = until(lambda: one if len(one := rig.leaders()) == 1 else None, "one node leads")
+    return next(iter(leaders.items()))
 
 
 def until_led_after(rig: ClusterRig, token: int) -> tuple[str, int]:
@@ -43,13 +35,11 @@ def until_logged(rig: ClusterRig, kind: str, **fields: str | int) -> dict[str, A
 
 def test_status_names_the_leader_and_all_programs(rig: ClusterRig) -> None:
     """As the leader itself says it; exit code 0 when every program is as it should be."""
-    view = until(lambda: status(rig, code=0), "every program is as it should be")
+    view = until(lambda: rig.status(code=0), "every program is as it should be, and every node is heard")
 
     assert (view["leader"]["node"], view["leader"]["token"]) == the_leader(rig)
     assert (view["cluster"], view["keeper_fault"], view["bus_fault"]) == ("rig", "", "")
-    assert {one["node"]: one["presence"] for one in view["nodes"]} == dict.fromkeys(
-        ["h1-ingest", "h1-app", "h2-ingest", "h2-app", "h3-witness"], "alive"
-    )
+    assert [one["node"] for one in view["nodes"]] == ["h1-ingest", "h1-app", "h2-ingest", "h2-app", "h3-witness"]
     assert {one["node"]: one["standing"] for one in view["programs"]} == dict.fromkeys(
         [node.name for node in rig.cluster.topology.nodes], "ready"
     )
@@ -78,7 +68,7 @@ def test_the_leader_is_killed(rig: ClusterRig) -> None:
     assert node != old
     elected = until_logged(rig, "leader_elected", node=node, token=later)
     assert elected["detected_us"] <= elected["acted_us"]
-    assert (until_logged(rig, "node_dead", node=old))["by"] == node
+    until_logged(rig, "node_dead", node=old)
     app = next(iter(rig.running(Role.APP)))
 
     def closed() -> bool:
@@ -107,7 +97,7 @@ def test_the_leader_is_drained(rig: ClusterRig) -> None:
     assert node != old
     drained = "drained by the operator: `everline node undrain` takes it back"
     until(lambda: rig.readiness(old) == drained, f"{old} is not ready")
-    view = until(lambda: status(rig, code=1), "a node is not ready, and status ends so")
+    view = until(lambda: rig.status(code=1), "a node is not ready, and status ends so")
     assert [(one["node"], one["reason"]) for one in view["drains"]] == [(old, "a new disk")]
     assert (view["leader"]["node"], view["leader"]["reason"]) == (node, "drained")
     assert rig.everline("node", "drain", old).stdout == f"{old} was drained already\n"
