@@ -20,6 +20,7 @@ def test_a_right_cluster_is_shown(capsys: pytest.CaptureFixture[str]) -> None:
     assert lines[1].split("  ")[-1] == "balancer, app, nginx, keepalived"
     assert "clickhouse 1/1" in lines[3]
     assert "app (backup)" in lines[5]
+    assert "vip of nginx in west: 10.77.2.101 on wa1 or wb1" in lines
     assert lines[-1] == "cluster everline: 3 regions, 5 racks, 17 hosts, 35 nodes; no fault found"
 
 

@@ -19,16 +19,23 @@ EXAMPLES = Path(__file__).parent.parent.parent / "examples"
 @pytest.mark.peers("systemd-analyze")
 @pytest.mark.parametrize("example", ["single-site", "two-regions-and-witness"])
 def test_systemd_accepts_each_unit_and_finds_little_exposed(example: str, tmp_path: Path) -> None:
-    """`verify` finds no fault; `security` rates below 2 of 10 (Debian's own unit of ClickHouse: 9.2)."""
+    """
+    `verify` finds no fault; `security` rates below 2 of 10 (Debian's own unit of ClickHouse: 9.2).
+
+    keepalived is below 2.5: it gives interfaces their addresses, which is a right of its own.
+    """
     units = written_units(example, tmp_path)
 
     verified = subprocess.run(
         ["systemd-analyze", "verify", *map(str, units)], capture_output=True, text=True, check=False
     )
     assert (verified.returncode, verified.stderr) == (0, "")
-    rated = ["systemd-analyze", "security", "--offline=yes", "--threshold=20", "--no-pager", *map(str, units)]
-    said = subprocess.run(rated, capture_output=True, text=True, check=False)
-    assert said.returncode == 0, [line for line in said.stdout.splitlines() if "→" in line]
+    keepalived = [unit for unit in units if "keepalived" in unit.name]
+    for threshold, some in ((20, [unit for unit in units if unit not in keepalived]), (25, keepalived)):
+        rated = ["systemd-analyze", "security", "--offline=yes", f"--threshold={threshold}", "--no-pager"]
+        said = subprocess.run([*rated, *map(str, some)], capture_output=True, text=True, check=False)
+        assert some
+        assert said.returncode == 0, [line for line in said.stdout.splitlines() if "→" in line]
 
 
 def written_units(example: str, directory: Path) -> list[Path]:

@@ -32,7 +32,7 @@ def check(cluster: ClusterFile) -> None:
         for fault in error.faults:
             print(f"everline: {error.source}: {fault}", file=sys.stderr)
         raise typer.Exit(error.exit_code) from error
-    print("\n".join(table_of(topology)))
+    print("\n".join([*table_of(topology), *vips_of(topology)]))
     warnings = warnings_of(topology)
     for warning in warnings:
         print(f"warning: {warning}")
@@ -51,6 +51,14 @@ def table_of(topology: Topology) -> list[str]:
     widths = [max(len(row[column]) for row in rows) for column in range(len(HEAD) - 1)]
     return [
         "  ".join([*(cell.ljust(width) for cell, width in zip(row, widths, strict=False)), row[-1]]) for row in rows
+    ]
+
+
+def vips_of(topology: Topology) -> list[str]:
+    """One line a VIP, with the hosts that it may come to."""
+    return [
+        f"vip of {vip.role} in {vip.region}: {vip.address} on {' or '.join(node.host for node in vip.nodes)}"
+        for vip in topology.vips
     ]
 
 

@@ -54,6 +54,7 @@ def render_keepalived(topology: Topology, node: Node, places: Places) -> dict[st
     facts = {
         "node": node, "interface": places.interface or host.interface, "instances": instances_of(topology, host),
         "check_file": f"{places.config_dir(node)}/check.sh", "priority": PRIORITY, "advert_s": ADVERT_S,
+        "user": places.user,
     }  # fmt: skip
     return {
         "keepalived.conf": RenderedFile(render_template("keepalived.conf", topology, **facts)),

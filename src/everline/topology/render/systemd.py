@@ -22,8 +22,12 @@ _CLICKHOUSE_CAPABILITIES: Final = "CAP_IPC_LOCK CAP_NET_ADMIN CAP_SYS_NICE"
 It does not get them: NoNewPrivileges."""
 
 
-_VRRP: Final = "CAP_NET_ADMIN CAP_NET_RAW"
-"""What it takes to speak VRRP and ARP, and to give an interface an address."""
+_VRRP: Final = "CAP_NET_ADMIN CAP_NET_RAW CAP_SETGID"
+"""
+What it takes to speak VRRP and ARP, and to give an interface an address.
+
+And to start a check with no groups: keepalived asks for that even as a plain user, and else complains each second.
+"""
 _MADE_BY_SYSTEMD: Final = ("/var/lib/", "/var/log/", "/run/")
 _NEEDS_NO_QUOTES: Final = re.compile(r"[A-Za-z0-9_./:=+,@%$-]+")
 
@@ -54,6 +58,8 @@ class Unit:
     ambient: str = ""
     families: str = ""
     """Of addresses, besides IP and Unix."""
+    calls: str = ""
+    """System calls that others are refused."""
     makes_code: bool = False
     """It writes machine code at run time, or starts programs that may."""
 
@@ -148,7 +154,7 @@ def _door(node: Node, places: Places) -> Unit:
     low = _for_low_ports(node)
     if node.role == Role.KEEPALIVED:
         unit = _unit(node, node.role, launch_of(node, places))
-        return replace(unit, capabilities=_VRRP, ambient=_VRRP, families="AF_NETLINK AF_PACKET")
+        return replace(unit, capabilities=_VRRP, ambient=_VRRP, families="AF_NETLINK AF_PACKET", calls="@setuid")
     if node.role == Role.BALANCER:
         unit = _unit(node, "nginx-stream", nginx_stream(node, places))
         return replace(unit, conflicts=("everline-balancer.service",), capabilities=low, ambient=low)
