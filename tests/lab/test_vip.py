@@ -1,7 +1,10 @@
 """A VIP on a lab: keepalived between two hosts, NGINX as what must be well, and the root namespace as those outside."""
 
 import os
+import shutil
 import socket
+import subprocess
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from http.client import HTTPConnection, HTTPException
@@ -20,8 +23,10 @@ from everline.lab.ip import ip_json
 from everline.lab.lab import Lab
 from everline.lab.names import DATA, front_link
 from everline.topology.model import Node, Role, Topology
+from everline.topology.render import Places, launch_of
+from everline.topology.render.keepalived import render_keepalived
 
-pytestmark = [needs_root, pytest.mark.peers(*IP, "nginx", "keepalived")]
+pytestmark = [needs_root, pytest.mark.peers(*IP, "nginx", "keepalived", "setpriv")]
 
 WITHIN_S: Final = 15.0
 ASK_S: Final = 0.1
@@ -209,6 +214,38 @@ def test_while_none_is_well_the_vip_stays_and_serves_with_the_first_that_is(pair
     pair.lab.start([pair.node(back, Role.NGINX)])
 
     pair.until(lambda: pair.holders() == [back] and pair.answers(), "the one that is well takes it")
+
+
+def test_keepalived_needs_no_more_rights_than_its_unit_gives(pair: Pair) -> None:
+    """As a plain user with three capabilities it takes the VIP, and its check runs without a complaint."""
+    node = pair.node("e1", Role.KEEPALIVED)
+    pair.lab.kill(pair.lab.topology.nodes_of(Role.KEEPALIVED))
+    with tempfile.TemporaryDirectory(dir="/tmp") as name:
+        root = Path(name)
+        root.chmod(0o755)
+        places = Places(config_root=f"{root}/etc", run_root=f"{root}/run", user="nobody", interface=DATA)
+        for path, file in render_keepalived(pair.lab.topology, node, places).items():
+            target = Path(places.config_dir(node)) / path
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_text(file.text, encoding="utf-8")
+        launch = launch_of(node, places)
+        for directory in launch.directories:
+            Path(directory).mkdir(parents=True)
+            shutil.chown(directory, "nobody", "nogroup")
+        rights = "-all,+net_admin,+net_raw,+setgid"
+        command = [
+            "ip", "netns", "exec", pair.lab.namespace(node), "setpriv", "--reuid=nobody", "--regid=nogroup",
+            "--clear-groups", "--no-new-privs", f"--bounding-set={rights}", f"--inh-caps={rights}",
+            f"--ambient-caps={rights}", *launch.command,
+        ]  # fmt: skip
+        log = root / "log"
+        with log.open("wb") as out, subprocess.Popen(command, stdout=out, stderr=out) as process:
+            try:
+                pair.until(lambda: "VRRP_Script(nginx) succeeded" in log.read_text(), "its check finds NGINX well")
+                pair.until(lambda: pair.has_vip("e1"), "it takes the VIP")
+            finally:
+                process.terminate()
+        assert "setgroups" not in log.read_text()
 
 
 async def test_nobody_at_a_vip_is_told(pair: Pair) -> None:
