@@ -1,11 +1,11 @@
 """Which hours to look at, when to mend, and how the whole store is brought back into order."""
 
 import logging
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from time import time
-from typing import Final
+from typing import Any, Final
 
 from everline.store.errors import StoreError
 from everline.store.schema import HOUR_US
@@ -19,7 +19,6 @@ log = logging.getLogger(__name__)
 SETTLE_S: Final = 20.0
 """Messages received since then may still be on their way between replicas."""
 RECENT_HOURS: Final = 2
-HOURS_A_DAY: Final = 24
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,8 +77,8 @@ class Caretaker:
 
     async def everything(self) -> Round:
         """Every hour of which any server has messages; a server that does not tell of which it has any is unasked."""
-        days, unasked = await self._days()
-        rounds = [await self._look(Slice(hour, hour, self._settled_us())) for hour in _hours_of(days)]
+        hours, unasked = await self._hours()
+        rounds = [await self._look(Slice(hour, hour, self._settled_us())) for hour in hours]
         return _joined([Round((), {}, frozenset(), unasked), *rounds])
 
     async def _look(self, part: Slice) -> Round:
@@ -124,23 +123,33 @@ class Caretaker:
         return any(readonly or fetches for readonly, fetches in answer.rows("readonly", "fetches"))
 
     async def _older_hours(self) -> AsyncIterator[int]:
-        days, _ = await self._days()
-        for hour in _hours_of(days):
+        hours, _ = await self._hours()
+        for hour in hours:
             if hour <= self._hour() - RECENT_HOURS:
                 yield hour
 
-    async def _days(self) -> tuple[list[int], dict[str, str]]:
-        """Days of which any server has messages, the latest first; and the servers that did not answer."""
-        found, unasked = set[int](), dict[str, str]()
+    async def _hours(self) -> tuple[list[int], dict[str, str]]:
+        """Hours of which any server has messages, the latest day's first; and the servers that did not answer."""
+        days, unasked = await self._found(questions.days(), "partition")
+        hours: list[int] = []
+        for day in sorted(map(_day_number, days), reverse=True):
+            found, silent = await self._found(questions.hours_of(day), "hour")
+            hours += sorted(found)
+            unasked |= silent
+        return hours, unasked
+
+    async def _found(self, sql: str, column: str) -> tuple[set[Any], dict[str, str]]:  # whatever the column holds
+        """What any server has in a column of its answer; and the servers that did not answer."""
+        found, unasked = set[Any](), dict[str, str]()
         for server in self._servers.values():
             try:
-                answer = await server.select(questions.days(), limit_s=DEADLINE_S)
+                answer = await server.select(sql, limit_s=DEADLINE_S)
             except StoreError as fault:
                 log.info("store.not_audited", extra={"server": server.name, "why": str(fault)})
                 unasked[server.name] = str(fault)
                 continue
-            found.update(map(_day_number, answer.column("partition")))
-        return sorted(found, reverse=True), unasked
+            found.update(answer.column(column))
+        return found, unasked
 
     def _hour(self) -> int:
         return int(self._clock() * 1_000_000) // HOUR_US
@@ -162,11 +171,6 @@ def _joined(rounds: Sequence[Round]) -> Round:
             given[name] = given.get(name, 0) + events
     gaps = tuple(gap for one in rounds for gap in one.gaps)
     return Round(gaps, given, frozenset().union(*(one.waiting for one in rounds)), unasked)
-
-
-def _hours_of(days: Sequence[int]) -> Iterator[int]:
-    for day in days:
-        yield from range(day * HOURS_A_DAY, (day + 1) * HOURS_A_DAY)
 
 
 def _day_number(partition: str) -> int:

@@ -54,6 +54,11 @@ def days() -> str:
     )
 
 
+def hours_of(day: int) -> str:
+    """In which hours of a day (since the epoch) there are messages: `hour`, since the epoch too."""
+    return f"SELECT DISTINCT {HOUR_OF} AS hour FROM {_MESSAGES} WHERE day = toDate(toUInt16({day})) ORDER BY hour"
+
+
 def message_digests(part: Slice) -> str:
     """What a server holds of each hour, whatever is there twice: `hour`, `events`, `digest`."""
     return (
