@@ -33,6 +33,7 @@ format: $(VENV)/.dev  ## Put the code into shape.
 bench: $(VENV)/.runtime  ## The figures of docs/performance.md, on this machine.
 	@$(BIN)/everline bench decode
 	@$(BIN)/everline bench ingest
+	@$(BIN)/everline bench balance
 
 lock: $(VENV)/.dev  ## Pin the newest versions that pyproject.toml allows; needs uv.
 	@uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \

@@ -74,3 +74,12 @@ def test_bench_ingest_prints_one_object() -> None:
     for run in figures["runs"]:
         assert run["sent"] == run["stored"] + run["lost"]
         assert run["peak_rss_bytes"] > 0
+
+
+def test_bench_balance_prints_one_object() -> None:
+    """With the keys that others read; nothing that it passed on was lost."""
+    found = bench("balance", "--seconds", "0.3")
+
+    assert found.keys() >= {"datagrams_per_s", "mirrored_per_s", "raw_per_s", "mean_bytes", "machine"}
+    assert found["machine"].keys() >= MACHINE
+    assert found["single"]["passes"] >= 1

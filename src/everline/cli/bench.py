@@ -26,3 +26,11 @@ def ingest(*, as_json: AsJson = False, seconds: Seconds = 10.0) -> None:
     from everline.bench.ingest import run  # noqa: PLC0415 - see above
 
     run(as_json=as_json, seconds=seconds)
+
+
+@app.command()
+def balance(*, as_json: AsJson = False, seconds: Seconds = 9.0) -> None:
+    """Receive datagrams, read their Call-IDs and send them to one owner or two, on one core."""
+    from everline.bench.balance import run  # noqa: PLC0415 - see above
+
+    run(as_json=as_json, seconds=seconds)
