@@ -21,7 +21,7 @@ LAYERS: Final = (
     {"ingest", "balance"},
     {"store", "bus"},
     {"config_load", "cluster_file"},
-    {"config", "log", "datadir"},
+    {"config", "log", "datadir", "udp_socket"},
     {"topology"},
     {"config_sections"},
     {"calls"},

@@ -11,11 +11,15 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from tests.ingest.making import Ingest, datagram, datagrams
 
+from everline.balance.balancer import Balancer, bound
+from everline.balance.ring import Member
 from everline.bus.memory import MemoryBus
 from everline.cluster.keeper import Link
 from everline.cluster.table import NodeTable
+from everline.ingest.keepalives import Keepalives
 from everline.ingest.ledger import Drop
 from everline.metrics import IngestMeasured, Measured, NodeCollector, metrics_text
+from everline.node.balancer_metrics import BalancerCollector
 from everline.node.cluster_metrics import MemberCollector
 from everline.node.ingest_role import WriterCollector
 from everline.store.circuit import CircuitState
@@ -37,6 +41,7 @@ def text_of(ingest: Ingest) -> str:
                     connections=lambda: 2,
                     refused=lambda: 1,
                     receive_buffer_bytes=4096,
+                    keepalives=Keepalives(),
                 ),
                 bus=MemoryBus(),
             )
@@ -60,6 +65,16 @@ def cluster_text() -> str:
     parts: Any = (member, *engines)  # As much of each as is asked.
     whole: Any = writer
     return metrics_text(MemberCollector(*parts), WriterCollector(whole))()
+
+
+async def balancer_text() -> str:
+    """The metrics of a balancer in front of one node, which has passed on something and refused something."""
+    balancer = Balancer(bound("127.0.0.1", 0, buffer_bytes=65_536), {Member("n1"): ("127.0.0.1", 9)})
+    balancer.tally.rejected["not_sip"] = 1
+    try:
+        return metrics_text(BalancerCollector(balancer))()
+    finally:
+        balancer.stop()
 
 
 def samples(text: str) -> Iterator[tuple[str, dict[str, str], float]]:
@@ -86,7 +101,7 @@ async def test_every_metric_is_documented_and_every_documented_one_is_there(inge
     documented = {name: kind for name, kind, _ in _ROW.findall(DOCS.read_text("utf-8"))}
     given = {
         family.name + ("_total" if family.type == "counter" else ""): family.type
-        for text in (text_of(ingest), cluster_text())
+        for text in (text_of(ingest), cluster_text(), await balancer_text())
         for family in text_string_to_metric_families(text)
     }
 

@@ -10,6 +10,7 @@ from prometheus_client.registry import Collector
 from everline import __version__
 from everline.bus.live import LiveBus
 from everline.ingest.intake import Intake
+from everline.ingest.keepalives import Keepalives
 from everline.ingest.ledger import Drop, Ledger
 from everline.ingest.pipeline import Pipeline
 
@@ -24,6 +25,7 @@ class IngestMeasured:
     connections: Callable[[], int]
     refused: Callable[[], int]
     receive_buffer_bytes: int
+    keepalives: Keepalives
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +48,7 @@ class NodeCollector(Collector):
         if self._measured.ingest:
             yield from _ledger(self._measured.ingest.ledger)
             yield from _queues(self._measured.ingest)
+            yield from _keepalives(self._measured.ingest.keepalives)
         yield from self._live()
 
     def _live(self) -> Iterator[Metric]:
@@ -58,6 +61,11 @@ class NodeCollector(Collector):
         )
         info.add_metric([self._measured.node, __version__], 1)
         yield info
+
+
+def _keepalives(keepalives: Keepalives) -> Iterator[Metric]:
+    yield counter("everline_ingest_keepalives_answered", "Balancers' keepalives answered.", keepalives.answered)
+    yield counter("everline_ingest_keepalives_refused", "Keepalives not answered.", keepalives.refused)
 
 
 def _ledger(ledger: Ledger) -> Iterator[Metric]:

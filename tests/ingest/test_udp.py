@@ -11,8 +11,10 @@ from tests.ingest.making import WITHIN_S, datagrams, hep, until
 from everline.calls.decode import Datagram
 from everline.ingest import udp as udp_module
 from everline.ingest.intake import Intake
+from everline.ingest.keepalives import MOST_PER_S, Keepalives
 from everline.ingest.ledger import Ledger
 from everline.ingest.udp import ListenError, UdpListener
+from everline.wire.keepalive import Answer, ask, read_answer
 
 FOREVER_S = 3600.0
 TINY_BYTES = 65_536
@@ -172,3 +174,59 @@ async def test_one_turn_leaves_time_for_others() -> None:
         assert 0 <= ledger.received <= 512
         await until(lambda: ledger.received == 40)
     listener.close()
+
+
+@pytest.mark.parametrize("is_draining", [False, True])
+async def test_a_balancer_is_answered_in_the_order_of_packets(*, is_draining: bool) -> None:
+    """So that an answer says that packets are taken; it is no message, and is not in the ledger."""
+    ledger, key, nonce = Ledger(), b"k" * 32, b"n" * 16
+    intake = Intake(ledger, capacity=100)
+    keepalives = Keepalives(key, is_draining=lambda: is_draining)
+    listener = UdpListener("127.0.0.1", 0, intake, ledger, buffer_bytes=TINY_BYTES, keepalives=keepalives)
+    with sender(listener) as balancer:
+        balancer.settimeout(0)
+        for data in (ask(nonce, b"another key"), hep("a"), ask(nonce, key), hep("b")):
+            balancer.send(data)
+        await until(lambda: ledger.received == 2)
+        said = balancer.recv(1_000)
+        with pytest.raises(BlockingIOError):
+            balancer.recv(1_000)
+    listener.close()
+
+    assert read_answer(said, key) == Answer(nonce, is_draining)
+    assert (keepalives.answered, keepalives.refused) == (1, 1)
+    assert ledger.received == 2
+
+
+async def test_while_there_is_no_room_nobody_is_answered() -> None:
+    """A node that takes no packets must not look like one that does."""
+    ledger, nonce = Ledger(), b"n" * 16
+    intake = Intake(ledger, capacity=1)
+    keepalives = Keepalives()
+    listener = UdpListener("127.0.0.1", 0, intake, ledger, buffer_bytes=TINY_BYTES, keepalives=keepalives)
+    with sender(listener) as balancer:
+        balancer.settimeout(WITHIN_S)
+        balancer.send(hep("a"))
+        await until(lambda: ledger.received == 1)
+        balancer.send(ask(nonce, b""))
+        await asyncio.sleep(0)
+        assert keepalives.answered == 0
+
+        await intake.take(1, FOREVER_S)
+        await until(lambda: keepalives.answered == 1)
+        assert read_answer(balancer.recv(1_000), b"") == Answer(nonce, is_draining=False)
+    listener.close()
+
+
+def test_answers_have_a_bound() -> None:
+    """However often somebody asks in another's name."""
+    now_s = 10.0
+    keepalives = Keepalives(clock=lambda: now_s)
+    question = ask(b"n" * 16, b"")
+
+    answers = [keepalives.answer(question) for _ in range(3 * MOST_PER_S)]
+    now_s = 11.0
+
+    assert sum(one is not None for one in answers) == keepalives.answered == MOST_PER_S
+    assert keepalives.refused == 2 * MOST_PER_S
+    assert keepalives.answer(question) is not None

@@ -16,6 +16,7 @@ from everline.balance.ring import Member, Ring
 from everline.balance.tally import Tally
 from everline.bench.corpus import datagrams
 from everline.bench.machine import BenchError, this_machine
+from everline.udp_socket import set_receive_buffer
 
 MEMBERS: Final = 4
 WAITING: Final = 4_096
@@ -26,8 +27,6 @@ CALLS: Final = 1_024
 BUFFER_BYTES: Final = 64 << 20
 GOAL_PER_S: Final = 150_000
 MIRRORED_GOAL_PER_S: Final = 80_000
-_SO_RCVBUFFORCE: Final = 33
-_SO_SNDBUFFORCE: Final = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,11 +127,8 @@ class _Ends:
 
     def _socket(self) -> socket.socket:
         sock = self._stack.enter_context(socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
-        for forced, usual in ((_SO_RCVBUFFORCE, socket.SO_RCVBUF), (_SO_SNDBUFFORCE, socket.SO_SNDBUF)):
-            try:
-                sock.setsockopt(socket.SOL_SOCKET, forced, BUFFER_BYTES)
-            except OSError:
-                sock.setsockopt(socket.SOL_SOCKET, usual, BUFFER_BYTES)
+        set_receive_buffer(sock, BUFFER_BYTES)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, BUFFER_BYTES)
         sock.settimeout(0)
         sock.bind(("127.0.0.1", 0))
         return sock

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from everline import __version__
-from everline.cli import bench, calls, cluster, config, lab, node, render, replay, store, topology, up
+from everline.cli import balance, bench, calls, cluster, config, lab, node, render, replay, store, topology, up
 from everline.cli import run as run_node
 from everline.errors import EverlineError
 
@@ -22,6 +22,7 @@ app = typer.Typer(
 )
 up.register(app)
 run_node.register(app)
+balance.register(app)
 render.register(app)
 replay.register(app)
 calls.register(app)

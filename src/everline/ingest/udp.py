@@ -2,17 +2,18 @@
 
 import asyncio
 import logging
-import os
 import socket
 from contextlib import suppress
-from pathlib import Path
 from time import time_ns
 from typing import Any, Final
 
 from everline.calls.decode import Datagram
 from everline.errors import EverlineError
 from everline.ingest.intake import Intake
+from everline.ingest.keepalives import Keepalives
 from everline.ingest.ledger import Ledger
+from everline.udp_socket import bound_udp, inode_of, kernel_drops
+from everline.wire.keepalive import FRAME_BYTES, is_keepalive
 
 log = logging.getLogger(__name__)
 
@@ -21,7 +22,6 @@ READS_PER_TURN: Final = 512
 _MAX_DATAGRAM: Final = 65_535
 _PORT_TRIES: Final = 20
 _ANY: Final = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - addresses to send to, not to bind
-_SO_RCVBUFFORCE: Final = 33  # Linux: socket(7); needs CAP_NET_ADMIN, else net.core.rmem_max is the limit.
 
 
 class ListenError(EverlineError):
@@ -37,16 +37,31 @@ class ListenError(EverlineError):
 
 
 class UdpListener:
-    """Reads datagrams into the intake for as long as there is room; waits in the kernel's buffer when there is none."""
+    """
+    Reads datagrams into the intake for as long as there is room; waits in the kernel's buffer when there is none.
 
-    def __init__(self, host: str, port: int, intake: Intake, ledger: Ledger, *, buffer_bytes: int) -> None:
+    A balancer's keepalives stand in the same queue, so that an answer says that packets are taken; they are no messages
+    and are not in the ledger.
+    """
+
+    def __init__(
+        self,
+        host: str,
+        port: int,
+        intake: Intake,
+        ledger: Ledger,
+        *,
+        buffer_bytes: int,
+        keepalives: Keepalives | None = None,
+    ) -> None:
+        self._keepalives = keepalives or Keepalives()
         self._intake = intake
         self._ledger = ledger
         self._loop = asyncio.get_running_loop()
         self._socket = _bound_socket(host, port, buffer_bytes)
         self.host, self.port = self._socket.getsockname()[:2]
         self.buffer_bytes = self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF)
-        self._inode = os.fstat(self._socket.fileno()).st_ino
+        self._inode = inode_of(self._socket)
         self._closed = False
         self._resume()
 
@@ -54,7 +69,7 @@ class UdpListener:
         """Read the kernel's count for this socket into the ledger."""
         if self._closed:
             return
-        self._ledger.kernel_drops = max(self._ledger.kernel_drops, _kernel_drops(self._inode))
+        self._ledger.kernel_drops = max(self._ledger.kernel_drops, kernel_drops(self._inode))
 
     async def drain(self) -> None:
         """Take nothing new, read what the kernel still holds as there is room for it, then close."""
@@ -100,49 +115,39 @@ class UdpListener:
             return True
         received_us = time_ns() // 1000
         datagrams: list[Datagram] = []
-        receive = self._socket.recvfrom
+        receive, taken = self._socket.recvfrom, 0
         try:
             for _ in range(min(room, READS_PER_TURN)):
                 data, peer = receive(_MAX_DATAGRAM)
+                taken += 1
+                if len(data) == FRAME_BYTES and is_keepalive(data):
+                    self._answer(data, peer)
+                    continue
                 datagrams.append(Datagram(data, received_us, peer[0], peer[1]))
         except BlockingIOError:
             pass  # Nothing more waits.
         except OSError as fault:
             log.warning("ingest.udp_read_failed", extra={"why": str(fault)})
         self._intake.offer(datagrams)
-        return bool(datagrams)
+        return taken > 0
+
+    def _answer(self, question: bytes, peer: Any) -> None:  # the kernel's address of either family
+        if said := self._keepalives.answer(question):
+            with suppress(OSError):  # Whoever asks will ask again.
+                self._socket.sendto(said, peer)
 
 
 def _bound_socket(host: str, port: int, buffer_bytes: int) -> socket.socket:
     try:
-        family, kind, proto, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_DGRAM)[0]
+        family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_DGRAM)[0]
         for tries in range(1, _PORT_TRIES + 1):
-            sock = _bound_once(socket.socket(family, kind, proto), address, buffer_bytes)
+            sock = bound_udp(family, address, buffer_bytes=buffer_bytes)
             if port or tries == _PORT_TRIES or _is_free_for_tcp(sock):
                 break
             sock.close()
     except OSError as fault:
         raise ListenError("UDP", host, port, fault, option="--hep") from fault
     return sock
-
-
-def _bound_once(sock: socket.socket, address: tuple[Any, ...], buffer_bytes: int) -> socket.socket:
-    # The address is whatever `getaddrinfo` gave.
-    try:
-        sock.settimeout(0)
-        _set_buffer(sock, buffer_bytes)
-        sock.bind(address)
-    except OSError:
-        sock.close()
-        raise
-    return sock
-
-
-def _set_buffer(sock: socket.socket, buffer_bytes: int) -> None:
-    try:
-        sock.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, buffer_bytes)
-    except OSError:
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, buffer_bytes)
 
 
 def _is_free_for_tcp(sock: socket.socket) -> bool:
@@ -155,17 +160,3 @@ def _is_free_for_tcp(sock: socket.socket) -> bool:
         except OSError:
             return False
     return True
-
-
-def _kernel_drops(inode: int) -> int:
-    """Drops of one socket from /proc/net/udp and udp6 (proc(5)): inode is the tenth column, drops the last."""
-    for table in ("/proc/net/udp", "/proc/net/udp6"):
-        try:
-            lines = Path(table).read_text(encoding="ascii").splitlines()
-        except OSError:
-            continue
-        for line in lines[1:]:
-            columns = line.split()
-            if columns[9] == str(inode):
-                return int(columns[-1])
-    return 0

@@ -8,6 +8,7 @@ from everline.app.services import PacketLedger
 from everline.calls.decode import DecodeRules
 from everline.config import Endpoint, IngestConfig
 from everline.ingest.intake import Intake
+from everline.ingest.keepalives import Keepalives
 from everline.ingest.lane import EventSink
 from everline.ingest.ledger import Ledger
 from everline.ingest.limits import SourceLimiter
@@ -29,13 +30,21 @@ class Front:
     Args:
         node: Name of the node, in every event that it takes.
         store_every_s: Least time between two inserts into the store.
+        keepalives: How balancers are answered; without a key unless given.
 
     Raises:
         ListenError: The UDP address can't be had.
     """
 
     def __init__(
-        self, config: IngestConfig, *, node: str, store: EventSink, bus: EventSink, store_every_s: float = 0.0
+        self,
+        config: IngestConfig,
+        *,
+        node: str,
+        store: EventSink,
+        bus: EventSink,
+        store_every_s: float = 0.0,
+        keepalives: Keepalives | None = None,
     ) -> None:
         self._config = config
         self._node = node
@@ -47,7 +56,11 @@ class Front:
             else None
         )
         self._intake = Intake(self._ledger, capacity=config.queue_events, limiter=limiter)
-        self._udp = UdpListener(*config.hep, self._intake, self._ledger, buffer_bytes=config.receive_buffer_bytes)
+        self._keepalives = keepalives or Keepalives()
+        self._udp = UdpListener(
+            *config.hep, self._intake, self._ledger,
+            buffer_bytes=config.receive_buffer_bytes, keepalives=self._keepalives,
+        )  # fmt: skip
         proxies = KnownProxies(config.proxies)
         self._streams = [StreamListener(self._intake, self._ledger, proxies=proxies)]
         self._pipeline = Pipeline(self._intake, self._ledger, self._rules(), self._limits(), store=store, bus=bus)
@@ -102,6 +115,7 @@ class Front:
             connections=self._sum(lambda stream: stream.connections),
             refused=self._sum(lambda stream: stream.refused),
             receive_buffer_bytes=self._udp.buffer_bytes,
+            keepalives=self._keepalives,
         )
 
     def packet_ledger(self) -> PacketLedger:
