@@ -10,6 +10,7 @@ from tests.faults.fault import Story
 from everline.cluster.candidacy import Term
 from everline.drill.ledger import Outage
 from everline.drill.recovery import Moment
+from everline.store.schema import HOUR_US
 from everline.topology.model import Node, Role
 
 NOTICED_S = 20.0
@@ -112,20 +113,22 @@ async def repair_store(story: Story) -> None:
     await story.site.everline("store", "repair", story.hit[0].name)
 
 
-async def forget_parts(story: Story) -> None:
-    """Its parts are gone from disk and from Keeper: it comes up empty, calls itself healthy, and never fetches them."""
-    forgetful = _replica(story, 1, 1)
-    await story.site.merge([_replica(story, 1, 0)], going=False)
+def forgotten_hour() -> int:
+    """An hour of yesterday, since the epoch: nothing merges its parts, by which a replica would fetch them again."""
+    return time.time_ns() // 1000 // HOUR_US - 24
+
+
+async def forget_day(story: Story) -> None:
+    """Its parts of a day are gone from disk and Keeper: it comes up without, calls itself well, and never gets them."""
+    hour = forgotten_hour()
+    sibling, forgetful = story.site.topology.shards[1]
+    await story.site.keep_calls_of(hour, [sibling, forgetful])
+    await until(story.site.lacks_nothing(hour), within_s=NOTICED_S, what="both have the calls of yesterday")
     await _kill(story, [forgetful])
-    await story.site.forget_parts(forgetful)
+    await story.site.forget_day(forgetful, hour // 24)
     await story.site.start(story.hit)
-    await until(story.site.lacks_messages(forgetful), within_s=NOTICED_S, what="the replica is up, and empty")
+    await until(story.site.lacks_messages(forgetful, hour), within_s=NOTICED_S, what="the replica is up, without them")
     story.fault = Moment.now()
-
-
-async def merge_again(story: Story) -> None:
-    """As before."""
-    await story.site.merge(story.site.topology.shards[1], going=True)
 
 
 # --- Keeper and the leader -------------------------------------------------------------------------------------------

@@ -4,16 +4,14 @@ import asyncio
 import json
 import math
 from collections.abc import Sequence
-from contextlib import suppress
 from functools import partial
 
-from tests.faults.acts import hit_of, untouched
+from tests.faults.acts import forgotten_hour, hit_of, untouched
 from tests.faults.eyes import until
 from tests.faults.fault import LateError, Story
 
 from everline.cluster.entry import Kind
 from everline.drill.recovery import Moment, Probe, most_lost, until_recovered
-from everline.store.errors import StoreError
 from everline.topology.model import Node, Role
 
 UNDISTURBED_S = 2.0
@@ -80,13 +78,12 @@ def _led_by_untouched(story: Story) -> Probe:
 
 def replicas_are_equal(story: Story) -> Probe:
     """No replica lacks what another has, and no call what its messages say."""
+    return story.site.lacks_nothing()
 
-    async def probe() -> bool:
-        with suppress(StoreError):
-            return await story.site.gaps() == []
-        return False
 
-    return probe
+def the_day_is_there_again(story: Story) -> Probe:
+    """All copies of what was forgotten are equal."""
+    return story.site.lacks_nothing(forgotten_hour())
 
 
 # --- meanwhile -------------------------------------------------------------------------------------------------------

@@ -118,10 +118,11 @@ class Eyes:
 
         return look
 
-    async def gaps(self) -> list[Gap]:
-        """What replicas lack beside each other, and calls beside messages."""
+    async def gaps(self, hour: int | None = None) -> list[Gap]:
+        """What replicas lack beside each other, and calls beside messages: in an hour, or in the last two."""
         now_us = time.time_ns() // 1000
-        part = Slice(now_us // HOUR_US - 1, now_us // HOUR_US, now_us - SETTLED_US)
+        first, last = (now_us // HOUR_US - 1, now_us // HOUR_US) if hour is None else (hour, hour)
+        part = Slice(first, last, now_us - SETTLED_US)
         found: list[Gap] = []
         for nodes in self.topology.shards.values():
             audit = await ShardAuditor([self.servers[node.name] for node in nodes]).look(part)
@@ -130,12 +131,22 @@ class Eyes:
             found += audit.gaps
         return found
 
-    def lacks_messages(self, node: Node) -> Probe:
-        """Whether a server answers, takes part, and has less than its sibling."""
+    def lacks_messages(self, node: Node, hour: int) -> Probe:
+        """Whether a server answers, takes part, and has less than its sibling of an hour."""
 
         async def look() -> bool:
             with suppress(StoreError):
-                return any(gap.server == node.name and gap.lack is Lack.MESSAGES for gap in await self.gaps())
+                return any(gap.server == node.name and gap.lack is Lack.MESSAGES for gap in await self.gaps(hour))
+            return False
+
+        return look
+
+    def lacks_nothing(self, hour: int | None = None) -> Probe:
+        """Whether all copies are equal in an hour, or in the last two."""
+
+        async def look() -> bool:
+            with suppress(StoreError):
+                return await self.gaps(hour) == []
             return False
 
         return look

@@ -4,18 +4,22 @@ import asyncio
 import shutil
 from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager, suppress
+from datetime import UTC, datetime
 
 from tests.faults.eyes import QUESTION_S, Eyes, until
+from tests.store.making import answered
 
+from everline.calls.event import EventBatch
 from everline.cluster.keeper import KeeperError
 from everline.cluster.visit import Visit, visiting
 from everline.drill.recovery import Probe
 from everline.lab.lab import Lab
-from everline.store.schema import DATABASE
+from everline.store.schema import DATABASE, HOUR_US
 from everline.topology.model import ClickHouseOptions, Node, Role
 
 FORGETFUL_TABLES = ("messages_local", "calls_local")
 COMMAND_S = 60.0
+FORGOTTEN_CALLS = 500
 WHOLE_AGAIN_S = 60.0
 """Until all that was broken is whole, once everything is started and healed."""
 
@@ -61,24 +65,26 @@ class Site(Eyes):
             if path.name != "live.conf":
                 await asyncio.to_thread(shutil.rmtree, path) if path.is_dir() else path.unlink()
 
-    async def forget_parts(self, node: Node) -> None:
-        """A replica that is down loses parts from its disk and from Keeper, once its session there has ended."""
+    async def keep_calls_of(self, hour: int, nodes: Iterable[Node]) -> None:
+        """Give servers calls of an hour, since the epoch."""
+        calls = (answered(f"forgotten-{number}", hour * HOUR_US + number * 1_000) for number in range(FORGOTTEN_CALLS))
+        batch = EventBatch.of([event for events in calls for event in events])
+        for node in nodes:
+            await self.servers[node.name].insert(batch, deadline_s=QUESTION_S)
+
+    async def forget_day(self, node: Node, day: int) -> None:
+        """A replica that is down loses a day's parts, from disk and from Keeper, once its session there has ended."""
         options = node.options_as(ClickHouseOptions)
+        partition = f"{datetime.fromtimestamp(day * 86_400, UTC):%Y%m%d}_"
         for table in FORGETFUL_TABLES:
             replica = f"/clickhouse/tables/{self.topology.cluster}/{options.shard}/{table}/replicas/{options.replica}"
             await until(self._is_absent(f"{replica}/is_active"), within_s=20, what="the replica's session has ended")
-            await self.keeper.delete_below(f"{replica}/parts")
+            for part in await self.keeper.children(f"{replica}/parts"):
+                if part.startswith(partition):
+                    await self.keeper.delete_tree(f"{replica}/parts/{part}")
             kept = self._lab.layout.data(node) / "data" / DATABASE / table
-            for path in kept.iterdir():
-                if path.is_dir() and path.name != "detached":
-                    await asyncio.to_thread(shutil.rmtree, path)
-
-    async def merge(self, nodes: Iterable[Node], *, going: bool) -> None:
-        """Let servers merge parts, or not: by a merge a replica would fetch what it has forgotten."""
-        verb = "START" if going else "STOP"
-        for node in nodes:
-            for table in FORGETFUL_TABLES:
-                await self.servers[node.name].execute(f"SYSTEM {verb} MERGES {DATABASE}.{table}", limit_s=QUESTION_S)
+            for path in kept.glob(f"{partition}*"):
+                await asyncio.to_thread(shutil.rmtree, path)
 
     async def everline(self, *words: str) -> str:
         """What a command of Everline says, run by an operator on this machine."""

@@ -8,7 +8,7 @@ may be lost, the formula of the documentation says how much. Deadlines are those
 from typing import Final
 
 from tests.faults import acts, checks
-from tests.faults.fault import Fault
+from tests.faults.fault import Fault, nothing
 
 AWAY_S: Final = 20.0
 """How long "gone" is."""
@@ -86,9 +86,9 @@ FAULTS: Final = (
     ),
     Fault(
         "replica-forgot-parts",
-        "When a replica has silently lost its list of parts, the auditor finds and repairs it within 60 s.",
-        inject=acts.forget_parts, heal=acts.merge_again,
-        recovered=checks.replicas_are_equal, within_s=60, look_every_s=1.0,
+        "When a replica has silently lost the parts of a day, the auditor finds and repairs it within 60 s.",
+        inject=acts.forget_day, heal=nothing,
+        recovered=checks.the_day_is_there_again, within_s=60, look_every_s=1.0,
     ),
     Fault(
         "ingest-killed",

@@ -65,15 +65,13 @@ class Caretaker:
         return _joined([found, await self.everything()])
 
     async def next_older(self) -> Round:
-        """One older hour more, the next one each time, in turn."""
-        if self._older is None:
-            self._older = self._older_hours()
-        try:
-            hour = await anext(self._older)
-        except StopAsyncIteration:
+        """One older hour more, the next one each time, in turn; after the last one the first again."""
+        for _ in range(2):
+            self._older = self._older or self._older_hours()
+            async for hour in self._older:
+                return await self._look(Slice(hour, hour, self._settled_us()))
             self._older = None
-            return _joined([])
-        return await self._look(Slice(hour, hour, self._settled_us()))
+        return _joined([])
 
     async def everything(self) -> Round:
         """Every hour of which any server has messages; a server that does not tell of which it has any is unasked."""
