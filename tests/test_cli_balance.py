@@ -3,6 +3,7 @@
 import asyncio
 import signal
 import socket
+import subprocess
 import sys
 
 import httpx2
@@ -13,7 +14,6 @@ from tests.rigs.ports import free_ports
 
 from everline.balance.ring import Member
 from everline.cli.balance import TargetError, parse_targets
-from everline.cli.entry import run
 
 
 async def balancer(*arguments: str) -> asyncio.subprocess.Process:
@@ -98,9 +98,15 @@ def test_what_is_no_ingest_node_is_refused(word: str, why: str) -> None:
         (("--to", "127.0.0.1:1", "--listen", "192.0.2.1:9060"), 3, "cannot listen on UDP 192.0.2.1:9060"),
     ],
 )
-def test_wrong_words_end_with_a_reason(
-    arguments: tuple[str, ...], code: int, said: str, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_wrong_words_end_with_a_reason(arguments: tuple[str, ...], code: int, said: str) -> None:
     """On stderr, before anything is passed on."""
-    assert run(["balance", *arguments]) == code
-    assert said in capsys.readouterr().err
+    ended = subprocess.run(
+        [sys.executable, "-m", "everline", "balance", *arguments],
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=WITHIN_S,
+    )
+
+    assert (ended.returncode, ended.stdout) == (code, "")
+    assert said in ended.stderr

@@ -151,13 +151,14 @@ def test_many_messages_take_linear_time(kind: str) -> None:
         ]
 
     def seconds(events: list[Event]) -> float:
+        return min(timed(events) for _ in range(3))  # What else the machine does only ever adds to it.
+
+    def timed(events: list[Event]) -> float:
         start = time.process_time()
         ladder_of(events)
         return time.process_time() - start
 
-    small, large = made(5_000), made(20_000)
-
-    assert seconds(large) < 10 * max(min(seconds(small) for _ in range(3)), 0.01)
+    assert seconds(made(20_000)) < 10 * max(seconds(made(5_000)), 0.01)
 
 
 @pytest.mark.parametrize(
