@@ -93,6 +93,10 @@ FIRST = "regions[0].racks[0].hosts[0]"
         pytest.param("hooks", [{"on": ["lunch"], "webhook": "http://x"}], "hooks[0].on[0]", "'leader_elected'",
                      id="hook-event"),
         pytest.param("timers.heartbeat_ms", 0, "timers.heartbeat_ms", "0: Input should be greater", id="timer"),
+        pytest.param(
+            "timers.redis_down_after_ms", 1100, "timers.redis_down_after_ms", "1100: Input should be greater",
+            id="doubts-a-new-primary-before-it-is-asked",
+        ),
         pytest.param("calls.stale_ringing_s", 1, "calls.stale_ringing_s", "1: Input should be greater", id="calls"),
     ],
 )  # fmt: skip

@@ -170,15 +170,21 @@ def test_when_the_primary_is_killed_sentinel_promotes_a_replica_and_restarts_kee
     cluster.start("h1-redis")
     cluster.until("h1-redis", lambda: role_of(cluster, "h1-redis") == "slave")
 
-    for name in ("h1-redis", "h2-redis", "h3-redis", "h1-sentinel", "h2-sentinel", "h3-sentinel"):
+    servers, sentinels = ("h1-redis", "h2-redis", "h3-redis"), ("h1-sentinel", "h2-sentinel", "h3-sentinel")
+    for name in (*sentinels, *servers):  # the Sentinels first: none is there to replace what is killed
         cluster.kill(name)
+    for name in servers:
         cluster.start(name)
-
     cluster.until(promoted, lambda: role_of(cluster, promoted) == "master")
     cluster.until("h1-redis", lambda: role_of(cluster, "h1-redis") == "slave")
+    for name in sentinels:
+        cluster.start(name)
+
     with sentinel_of(cluster, "h3-sentinel", password=password) as sentinel:
         cluster.until("h3-sentinel", lambda: knows_all(sentinel))
         assert primary_by(sentinel) == second
+    switches = [(cluster.root / f"{name}.out").read_text().count("+switch-master") for name in sentinels]
+    assert max(switches) == 1, "a new primary must not be doubted before a Sentinel has asked it"
     with redis_of(cluster, promoted, password=password) as client:
         assert client.get("everline:kept") == "yes"
     live = Path(cluster.places.data_dir(cluster.topology.node(promoted))) / "live.conf"
