@@ -10,11 +10,11 @@ from random import Random
 from time import monotonic
 
 import pytest
-from tests.rigs.redis import SERVICE, RedisRig
+from tests.rigs.redis import SERVICE, RedisRig, Server
 
 from everline.bus.discovery import LONGEST_PAUSE_S, PrimaryChange, RedisPrimary, pause_s
 from everline.bus.errors import BusAbsentError, BusError, BusPasswordError
-from everline.bus.sentinels import Named, latest
+from everline.bus.sentinels import Named, Sentinels, latest
 from everline.bus.settings import Address, RedisSettings
 
 RECOVERY_S = 15.0
@@ -119,6 +119,41 @@ async def test_a_sentinel_that_never_answers_holds_nobody_up(redis: RedisRig) ->
             await primary.ready(RECOVERY_S)
 
         assert primary.address == redis.primary().address
+
+
+async def test_sentinels_are_told_to_look_more_often(redis: RedisRig, caplog: pytest.LogCaptureFixture) -> None:
+    """A hung primary is found sooner. One that was started again is told again; one that is away is named once."""
+    async with watching(redis.settings()) as primary:
+        await primary.hasten_sentinels()
+        assert [pace_of(one) for one in redis.sentinels] == [{"250"}] * 3
+
+        again = redis.sentinels[0]
+        again.kill()
+        for _ in range(2):
+            await primary.hasten_sentinels()
+        slow = [one for one in caplog.records if one.msg == "bus.sentinel_slow"]
+        assert [vars(one)["sentinel"] for one in slow] == [str(again.address)]
+
+        await asyncio.to_thread(redis.start)
+        assert pace_of(again) == {"1000"}
+        await primary.hasten_sentinels()
+        assert pace_of(again) == {"250"}
+
+
+def pace_of(sentinel: Server) -> set[str]:
+    """How often a Sentinel looks at Redis and asks the others, in ms."""
+    said = sentinel.ask("SENTINEL", "DEBUG").split("\r\n")[2::2]
+    told = dict(zip(said[::2], said[1::2], strict=False))
+    return {told["PING-PERIOD"], told["ASK-PERIOD"]}
+
+
+async def test_a_server_that_knows_no_pace_is_only_slower(redis: RedisRig) -> None:
+    """A Sentinel before Redis 7.0 refuses the word; here a Redis does, which knows no `SENTINEL` at all."""
+    sentinels = Sentinels(replace(redis.settings(), sentinels=(redis.servers[0].address,)))
+    slow = await sentinels.hasten()
+    await sentinels.close()
+
+    assert "at its own pace" in str(slow[redis.servers[0].address])
 
 
 async def test_when_the_primary_is_killed_then_another_is_found(

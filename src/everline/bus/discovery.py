@@ -85,6 +85,7 @@ class RedisPrimary:
         self._doubt = asyncio.Event()
         self._found = asyncio.Event()
         self._config_epoch = 0
+        self._slow: frozenset[Address] = frozenset()
         self.generation = 0
 
     @property
@@ -148,6 +149,13 @@ class RedisPrimary:
             self._found.clear()
             log.warning("bus.primary_suspected", extra={"service": self.settings.service, "why": str(fault)})
         self._doubt.set()
+
+    async def hasten_sentinels(self) -> None:
+        """Make the Sentinels look more often; one that was started again has forgotten it."""
+        slow = await self._sentinels.hasten()
+        for address in slow.keys() - self._slow:
+            log.warning("bus.sentinel_slow", extra={"sentinel": str(address), "why": str(slow[address])})
+        self._slow = frozenset(slow)
 
     async def ready(self, within_s: float) -> None:
         """

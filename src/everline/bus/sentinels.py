@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from redis.asyncio import Redis
+from redis.exceptions import ResponseError
 
 from everline.bus.connection import command, connect, in_our_words
 from everline.bus.errors import BusAbsentError, BusError, BusPasswordError
@@ -13,6 +14,13 @@ from everline.bus.settings import Address, RedisSettings
 
 STRAGGLERS_S: Final = 0.15
 """Once most Sentinels have answered, the others have so long: one on a host that is cut off holds up nobody."""
+
+PERIODS_MS: Final = (("PING-PERIOD", 250), ("ASK-PERIOD", 250))
+"""
+How often a Sentinel looks at Redis, and asks the others whether they see it too; 1,000 ms each by itself.
+
+No line of its configuration can say this, only `SENTINEL DEBUG` (Redis 7.0 and later), until it is started again.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +70,16 @@ class Sentinels:
             return named
         raise self._nobody([one for one in answers if isinstance(one, BaseException)])
 
+    async def hasten(self) -> dict[Address, BusError]:
+        """
+        Make all Sentinels look more often: a hung primary is found up to 0.75 s sooner, and again when they differ.
+
+        Returns:
+            Those that do not, and why: they are away, or too old. A failover that they lead is as safe, and slower.
+        """
+        faults = await asyncio.gather(*(self._hasten(*one) for one in self._clients.items()))
+        return {address: fault for address, fault in zip(self._clients, faults, strict=True) if fault}
+
     async def close(self) -> None:
         """Let the connections go."""
         for client in self._clients.values():
@@ -85,6 +103,17 @@ class Sentinels:
         with in_our_words(address):
             async with asyncio.timeout(self._settings.connect_s + self._settings.command_s):
                 return _named(await command(client, "SENTINEL", "MASTER", self._settings.service))
+
+    async def _hasten(self, address: Address, client: Redis) -> BusError | None:
+        try:
+            with in_our_words(address):
+                async with asyncio.timeout(self._settings.connect_s + self._settings.command_s):
+                    await command(client, "SENTINEL", "DEBUG", *(word for period in PERIODS_MS for word in period))
+        except BusError as fault:
+            return fault
+        except ResponseError as fault:
+            return BusError(f"Sentinel {address} looks at its own pace ({fault}): Redis 7.0 and later can be told")
+        return None
 
     def _nobody(self, faults: Sequence[BaseException]) -> BaseException:
         for fault in faults:

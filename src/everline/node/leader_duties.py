@@ -32,6 +32,7 @@ TABLES_EVERY_S: Final = 10.0
 REVIVE_EVERY_S: Final = 1.0
 AUDIT_EVERY_S: Final = 15.0
 LIVE_EVERY_S: Final = 1.0
+SENTINELS_EVERY_S: Final = 2.0
 OPEN_LOOK_BACK_US: Final = 86_400 * 1_000_000
 """Live state is rebuilt from the calls of a day: longer ones are rare, and come back with their next message."""
 
@@ -65,6 +66,7 @@ class LeaderWork:
         return [
             Duty("tables", TABLES_EVERY_S, 120, self._make_tables),
             Duty("sleeping tables", REVIVE_EVERY_S, 15, self._with_tables(self._revive), is_urgent=True),
+            Duty("Sentinels", SENTINELS_EVERY_S, 15, self._hasten_sentinels, is_urgent=True),
             Duty("live state", LIVE_EVERY_S, 60, self._with_tables(self._keep_live_state)),
             Duty("silent calls", STALE_EVERY_S, 60, self._with_tables(self._close_silent_calls)),
             Duty("old days", RETENTION_EVERY_S, 300, self._with_tables(self._drop_old_days)),
@@ -88,6 +90,9 @@ class LeaderWork:
 
     async def _revive(self, _: Mandate) -> None:
         await self._reviver.revive()
+
+    async def _hasten_sentinels(self, _: Mandate) -> None:
+        await self._common.primary.hasten_sentinels()
 
     async def _drop_old_days(self, _: Mandate) -> None:
         day = (datetime.now(UTC) - timedelta(days=self._common.topology.store.retention_days)).date()
