@@ -266,7 +266,7 @@ def test_a_single_data_region_may_have_a_witness_site() -> None:
                              "timers.connect_ms: 1000 is too long, need less than dead_ms (1000)"]),
         ({"keeper_session_ms": 1999}, ["timers.keeper_session_ms: 1999 is too short, need at least 2 x connect_ms"]),
         ({"clickhouse_session_ms": 1000}, ["timers.clickhouse_session_ms: 1000 is too short"]),
-        ({"redis_failover_ms": 2400}, ["timers.redis_failover_ms: 2400 is too short"]),
+        ({"redis_failover_ms": 1300}, ["timers.redis_failover_ms: 1300 is too short"]),
         ({"insert_ms": 500}, ["timers.connect_ms: 1000 is too long, need less than insert_ms (500)",
                               "timers.hedge_ms: 500 is too long, need less than insert_ms (500)"]),
         ({"query_ms": 1000}, ["timers.connect_ms: 1000 is too long, need less than query_ms (1000)"]),

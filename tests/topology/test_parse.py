@@ -94,7 +94,7 @@ FIRST = "regions[0].racks[0].hosts[0]"
                      id="hook-event"),
         pytest.param("timers.heartbeat_ms", 0, "timers.heartbeat_ms", "0: Input should be greater", id="timer"),
         pytest.param(
-            "timers.redis_down_after_ms", 1100, "timers.redis_down_after_ms", "1100: Input should be greater",
+            "timers.redis_down_after_ms", 500, "timers.redis_down_after_ms", "500: Input should be greater",
             id="doubts-a-new-primary-before-it-is-asked",
         ),
         pytest.param("calls.stale_ringing_s", 1, "calls.stale_ringing_s", "1: Input should be greater", id="calls"),

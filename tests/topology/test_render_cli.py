@@ -131,7 +131,7 @@ def test_diff_shows_a_change_without_a_secret_and_writes_nothing(
     """Neither new nor old secrets nor their hashes; that one has changed is said."""
     assert render(cluster) == 0
     before = state_of(out_of(cluster))
-    change(cluster, "redis_down_after_ms: 1200", "redis_down_after_ms: 1300")
+    change(cluster, "redis_down_after_ms: 1300", "redis_down_after_ms: 1400")
     for name in NAMES:
         set_secret(cluster, name, f"{name}-fedcba9876543210")
     capsys.readouterr()
@@ -140,7 +140,7 @@ def test_diff_shows_a_change_without_a_secret_and_writes_nothing(
 
     said = capsys.readouterr().out
     assert "--- a/e1/e1-sentinel/sentinel.conf\n+++ b/e1/e1-sentinel/sentinel.conf\n" in said
-    assert "-sentinel down-after-milliseconds calls 1200\n+sentinel down-after-milliseconds calls 1300\n" in said
+    assert "-sentinel down-after-milliseconds calls 1300\n+sentinel down-after-milliseconds calls 1400\n" in said
     assert "# e1/e1-clickhouse/users.xml: a secret has changed\n" in said
     assert "0123456789abcdef" not in said
     assert "fedcba9876543210" not in said

@@ -27,7 +27,7 @@ T = TypeVar("T")
 
 FIRST_PAUSE_S: Final = 0.05
 LONGEST_PAUSE_S: Final = 0.3
-NEWS_S: Final = 0.2
+NEWS_S: Final = 0.1
 """While a primary that is named is slow to answer, the Sentinels are asked so often whether they name another."""
 
 
@@ -51,10 +51,6 @@ class PrimaryChange:
     new: Address
     config_epoch: int
     gap_s: float
-
-
-class RenamedError(BusLostError):
-    """While one was looked at, the Sentinels came to name another."""
 
 
 class RedisPrimary:
@@ -150,9 +146,9 @@ class RedisPrimary:
             log.warning("bus.primary_suspected", extra={"service": self.settings.service, "why": str(fault)})
         self._doubt.set()
 
-    async def hasten_sentinels(self) -> None:
-        """Make the Sentinels look more often; one that was started again has forgotten it."""
-        slow = await self._sentinels.hasten()
+    async def hasten_sentinels(self, down_after_ms: int) -> None:
+        """Make the Sentinels look more often, and doubt sooner; one that was started again has forgotten it."""
+        slow = await self._sentinels.hasten(down_after_ms)
         for address in slow.keys() - self._slow:
             log.warning("bus.sentinel_slow", extra={"sentinel": str(address), "why": str(slow[address])})
         self._slow = frozenset(slow)
@@ -178,8 +174,6 @@ class RedisPrimary:
                 self._doubt.clear()
                 try:
                     await self._look()
-                except RenamedError:
-                    continue
                 except BusError as fault:
                     self._still_gone(fault)
                     failures += 1
@@ -194,37 +188,49 @@ class RedisPrimary:
 
     async def _look(self) -> None:
         """Ask who the primary is, and whether it is one that answers."""
-        named = await self._sentinels.primary()
-        self._reject_older(named)
-        if named.address == self._address and self._client is not None and not self._trouble:
-            self._config_epoch = named.config_epoch
-            await _be_primary(self._client, named.address, self.settings)
-            return
+        named: Named | None = await self._sentinels.primary()
+        while named:
+            self._reject_older(named)
+            if named.address == self._address and self._client is not None and not self._trouble:
+                self._config_epoch = named.config_epoch
+                await _be_primary(self._client, named.address, self.settings)
+                return
+            named = await self._try(named)
+
+    async def _try(self, named: Named) -> Named | None:
+        """Adopt one that answers as a primary; the other one if the Sentinels name another meanwhile."""
         # A new client even for the same address: the connections of the old one may be dead or stuck.
         client = connect(named.address, self.settings)
         trial = asyncio.create_task(_be_primary(client, named.address, self.settings))
         try:
-            await self._decided(trial, named)
+            other = await self._other_than(named, trial)
         except BaseException:
             await _drop(client)
             raise
         finally:
             trial.cancel()
-        await self._adopt(client, named)
+        if other:
+            await _drop(client)
+        else:
+            await self._adopt(client, named)
+        return other
 
-    async def _decided(self, trial: asyncio.Task[None], named: Named) -> None:
+    async def _other_than(self, named: Named, trial: asyncio.Task[None]) -> Named | None:
         """
-        Return when a trial has shown that the primary answers.
+        Nothing when a trial has shown that the primary answers, or whom the Sentinels name instead meanwhile.
+
+        A dead one would keep us for its whole deadline.
 
         Raises:
-            BusError: It does not, or meanwhile the Sentinels name another: a dead one would keep us for its deadline.
+            BusError: It does not answer, or is none.
         """
         while not (await asyncio.wait([trial], timeout=NEWS_S))[0]:
             with suppress(BusAbsentError):
                 now = await self._sentinels.primary()
                 if now.address != named.address and not trial.done():
-                    raise RenamedError(str(named.address), f"the Sentinels name {now.address} instead")
+                    return now
         await trial
+        return None
 
     def _reject_older(self, named: Named) -> None:
         """Go back to an earlier failover's primary only if most Sentinels say so: they were made anew."""

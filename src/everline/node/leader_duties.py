@@ -92,7 +92,7 @@ class LeaderWork:
         await self._reviver.revive()
 
     async def _hasten_sentinels(self, _: Mandate) -> None:
-        await self._common.primary.hasten_sentinels()
+        await self._common.primary.hasten_sentinels(self._common.topology.timers.redis_down_after_ms)
 
     async def _drop_old_days(self, _: Mandate) -> None:
         day = (datetime.now(UTC) - timedelta(days=self._common.topology.store.retention_days)).date()

@@ -13,8 +13,8 @@ _URL: Final = re.compile(r"https?://[^\s/?#]+[^\s]*")
 
 Milliseconds = Annotated[int, Field(strict=True, ge=50, le=600_000)]
 
-DownAfter = Annotated[int, Field(strict=True, ge=1_200, le=600_000)]
-"""A Sentinel tries to connect once in 1,000 ms: it would doubt a new primary before it has asked it, and replace it."""
+DownAfter = Annotated[int, Field(strict=True, ge=600, le=600_000)]
+"""Longer than two looks of a Sentinel that was told to look four times a second."""
 
 
 class Timers(Section):
@@ -24,7 +24,7 @@ class Timers(Section):
     suspect_ms: Milliseconds = Field(default=1_000, description="Silence after which a node is suspected.")
     dead_ms: Milliseconds = Field(default=3_000, description="Silence after which a node counts as dead.")
     keeper_session_ms: Milliseconds = Field(default=2_000, description="Session of Everline's nodes at Keeper.")
-    redis_down_after_ms: DownAfter = Field(default=1_250, description="Silence after which a Sentinel doubts Redis.")
+    redis_down_after_ms: DownAfter = Field(default=700, description="Silence after which a Sentinel doubts Redis.")
     redis_failover_ms: Milliseconds = Field(default=10_000, description="Sentinel's failover-timeout.")
     clickhouse_session_ms: Milliseconds = Field(default=4_000, description="Session of ClickHouse servers at Keeper.")
     connect_ms: Milliseconds = Field(default=1_000, description="Longest wait for a connection.")

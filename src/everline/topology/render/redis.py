@@ -12,6 +12,12 @@ SENTINEL_USER: Final = "sentinel"
 
 _CALL_BYTES: Final = 8 << 10
 """What Redis takes for one call in progress, with room: hash, expiry and its part of the indexes."""
+UNTOLD_DOWN_AFTER_MS: Final = 1_250
+"""
+Least silence after which a Sentinel may doubt that nobody has told to look more often.
+
+It connects at most once in 1,000 ms: sooner it would doubt each new primary before it has asked it, and replace it too.
+"""
 _BASE_BYTES: Final = 256 << 20
 """The stream of transitions, copy-on-write while the append-only file is written anew, buffers."""
 
@@ -38,6 +44,7 @@ def render_sentinel(topology: Topology, node: Node, secrets: EngineSecrets, plac
         "node": node, "password": secrets.redis,
         "data_dir": places.data_dir(node), "sentinel_user": SENTINEL_USER, "primary": initial_primary(topology),
         "quorum": topology.majority(Role.SENTINEL), "timers": topology.timers,
+        "down_after_ms": max(topology.timers.redis_down_after_ms, UNTOLD_DOWN_AFTER_MS),
     }  # fmt: skip
     return {
         "sentinel.conf": RenderedFile(render_template("sentinel.conf", topology, **facts), SECRET),
