@@ -18,7 +18,8 @@ from everline.store.schema import DATABASE, HOUR_US
 from everline.topology.model import ClickHouseOptions, Node, Role
 
 FORGETFUL_TABLES = ("messages_local", "calls_local")
-COMMAND_S = 60.0
+COMMAND_S = 100.0
+"""Longer than the longest patience of a command: what it says when it is at its end is to be seen."""
 FORGOTTEN_CALLS = 500
 WHOLE_AGAIN_S = 60.0
 """Until all that was broken is whole, once everything is started and healed."""
@@ -118,8 +119,8 @@ class Site(Eyes):
         return all(await asyncio.gather(*map(self.has_empty_spool, self.topology.nodes_of(Role.INGEST))))
 
     def _running(self, nodes: Sequence[Node]) -> list[Node]:
-        """Those that have a program."""
-        return [state.node for state in self._lab.states() if state.has_program and state.node in nodes]
+        """Those that run."""
+        return [state.node for state in self._lab.states() if state.pid and state.node in nodes]
 
     def _is_absent(self, path: str) -> Probe:
         async def look() -> bool:
