@@ -92,9 +92,9 @@ def test_a_server_that_is_not_there(away: Path, capsys: pytest.CaptureFixture[st
 def test_a_node_without_a_process_of_ours(name: str, away: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """It is neither run nor drained; which are is told."""
     assert run(["run", "--node", name, "--cluster", str(away)]) == 2
-    assert "`everline run` does not start; it starts ingest, app, witness" in capsys.readouterr().err
+    assert "`everline run` does not start; it starts balancer, ingest, app, witness" in capsys.readouterr().err
     assert run(["node", "drain", name, "--cluster", str(away)]) == 2
-    assert "only Everline's own nodes (ingest, app, witness) are drained" in capsys.readouterr().err
+    assert "only Everline's own nodes (balancer, ingest, app, witness) are drained" in capsys.readouterr().err
 
 
 def test_status_of_a_cluster_that_is_away(away: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -69,7 +69,7 @@ def cluster_text() -> str:
 
 async def balancer_text() -> str:
     """The metrics of a balancer in front of one node, which has passed on something and refused something."""
-    balancer = Balancer(bound("127.0.0.1", 0, buffer_bytes=65_536), {Member("n1"): ("127.0.0.1", 9)})
+    balancer = Balancer([bound("127.0.0.1", 0, buffer_bytes=65_536)], {Member("n1"): ("127.0.0.1", 9)})
     balancer.tally.rejected["not_sip"] = 1
     try:
         return metrics_text(BalancerCollector(balancer))()

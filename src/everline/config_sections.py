@@ -80,6 +80,23 @@ class IngestSettings(Section):
     )
 
 
+KEY_RATE_PER_S: Final = 2_000
+"""A call has some ten messages, one that is probed or re-invited all the time some hundreds a second."""
+
+
+class BalanceConfig(Section):
+    """How balancers pass packets on."""
+
+    mirror: int = Field(
+        default=2, strict=True, ge=1, le=2,
+        description="To how many ingest nodes each packet goes; 2: nothing is lost with one of them.",
+    )  # fmt: skip
+    key_rate_per_s: int = Field(
+        default=KEY_RATE_PER_S, strict=True, ge=1, le=10_000_000,
+        description="Most packets of one Call-ID a second; more are dropped and counted.",
+    )  # fmt: skip
+
+
 class StoreConfig(Section):
     """How long things are kept."""
 

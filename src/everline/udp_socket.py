@@ -5,12 +5,20 @@ import socket
 from pathlib import Path
 from typing import Any, Final
 
+_FREEBIND: Final = {socket.AF_INET: (socket.IPPROTO_IP, 15), socket.AF_INET6: (socket.IPPROTO_IPV6, 78)}
+"""Linux: ip(7), ipv6(7). An address may be bound before the host has it."""
 _SO_RCVBUFFORCE: Final = 33  # Linux: socket(7); needs CAP_NET_ADMIN, else net.core.rmem_max is the limit.
 
 
-def bound_udp(family: int, address: Any, *, buffer_bytes: int) -> socket.socket:  # whatever `getaddrinfo` gave
+def bound_udp(
+    family: int,
+    address: Any,  # whatever `getaddrinfo` gave
+    *,
+    buffer_bytes: int,
+    is_moving: bool = False,
+) -> socket.socket:
     """
-    A socket without blocking that listens.
+    A socket without blocking that listens; `is_moving` if the address may be at another host now, and come later.
 
     Raises:
         OSError: The address can't be had.
@@ -19,6 +27,8 @@ def bound_udp(family: int, address: Any, *, buffer_bytes: int) -> socket.socket:
     try:
         sock.settimeout(0)
         set_receive_buffer(sock, buffer_bytes)
+        if is_moving:
+            sock.setsockopt(*_FREEBIND[socket.AddressFamily(family)], 1)
         sock.bind(address)
     except OSError:
         sock.close()

@@ -76,7 +76,7 @@ async def balanced(mirror: int = 1, *, node_key: bytes = KEY) -> AsyncIterator[S
         Member(name, rack=name, region=f"r{number % 2}"): ("127.0.0.1", node.port)
         for number, (name, node) in enumerate(nodes.items())
     }
-    balancer = Balancer(bound("127.0.0.1", 0, buffer_bytes=BUFFER_BYTES), places, key=KEY, mirror=mirror)
+    balancer = Balancer([bound("127.0.0.1", 0, buffer_bytes=BUFFER_BYTES)], places, key=KEY, mirror=mirror)
     running = asyncio.create_task(balancer.run())
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as agent:
         agent.connect(balancer.local)

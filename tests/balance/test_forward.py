@@ -45,7 +45,7 @@ class Bench:
         self.tally = Tally()
         self.refused: Counter[str] = Counter()
         self.forwarder = Forwarder(
-            self.entry, links, self.ring, tally=self.tally, key_rate_per_s=key_rate_per_s,
+            links, self.ring, tally=self.tally, key_rate_per_s=key_rate_per_s,
             refused=lambda name: self.refused.update([name]),
         )  # fmt: skip
 
@@ -53,7 +53,7 @@ class Bench:
         """What each member gets of what the agent sends; the ledger of the balancer holds."""
         for data in sent:
             self.agent.send(data)
-        while self.forwarder.turn(now_us):
+        while self.forwarder.turn(self.entry, now_us):
             pass
         tally = self.tally
         assert tally.received == tally.routed + sum(tally.rejected.values()) + tally.flooded + tally.no_member

@@ -14,6 +14,8 @@ from everline.store.schema import HOUR_US
 from everline.topology.model import Node, Role
 
 NOTICED_S = 20.0
+READY_S = 30.0
+"""For a node that was restarted."""
 
 
 def _hit(story: Story, nodes: Sequence[Node]) -> None:
@@ -163,6 +165,35 @@ async def freeze_leader(story: Story) -> None:
     story.term = await _leader(story)
     _hit(story, [story.site.topology.node(story.term.node)])
     await story.site.pause(story.hit)
+
+
+# --- behind balancers ------------------------------------------------------------------------------------------------
+
+
+async def freeze_ingest(story: Story) -> None:
+    """SIGSTOP: its kernel takes what comes and refuses nothing."""
+    _hit(story, story.site.topology.nodes_of(Role.INGEST)[:1])
+    await story.site.pause(story.hit)
+
+
+async def kill_balancer(story: Story) -> None:
+    """The one that has the VIP of the agents."""
+    holder = await story.site.holder(story.site.front_vip)
+    story.balanced = await story.site.balanced([holder])
+    await _kill(story, [holder])
+
+
+async def restart_all_in_turn(story: Story) -> None:
+    """Every ingest node, then every balancer of the agents' VIP, each once the one before is back."""
+    for node in story.site.topology.nodes_of(Role.INGEST):
+        await story.site.restart([node])
+        await until(
+            story.site.balancers_have(node, is_in=True), within_s=READY_S, what=f"balancers send to {node.name} again"
+        )
+    for node in story.site.front_vip.nodes:
+        await story.site.restart([node])
+        await until(story.site.are_ready([node]), within_s=READY_S, what=f"{node.name} is ready")
+    story.fault = Moment.now()
 
 
 # --- ingest nodes, racks, regions ------------------------------------------------------------------------------------

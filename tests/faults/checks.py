@@ -8,7 +8,7 @@ from functools import partial
 
 from tests.faults.acts import forgotten_hour, hit_of, untouched
 from tests.faults.eyes import until
-from tests.faults.fault import LateError, Story
+from tests.faults.fault import RATE_PER_S, VIP_BACK_S, LateError, Story
 
 from everline.cluster.entry import Kind
 from everline.drill.recovery import Moment, Probe, most_lost, until_recovered
@@ -72,6 +72,21 @@ def _led_by_untouched(story: Story) -> Probe:
     async def probe() -> bool:
         now = await story.site.leader()
         return now is not None and now.node not in hit
+
+    return probe
+
+
+def balancers_left_it(story: Story) -> Probe:
+    """No balancer sends to the ingest node that was hit."""
+    [node] = hit_of(story, Role.INGEST)
+    return story.site.balancers_have(node, is_in=False)
+
+
+def another_balances(story: Story) -> Probe:
+    """What agents send comes to another balancer."""
+
+    async def probe() -> bool:
+        return await story.site.balanced(story.hit) > story.balanced
 
     return probe
 
@@ -164,6 +179,13 @@ async def the_old_leader_is_refused(story: Story) -> None:
 
 
 # --- what may be lost ------------------------------------------------------------------------------------------------
+
+
+def while_the_vip_moves(story: Story) -> int:
+    """What is sent to a VIP that nobody has is lost: rate × the time in which it must be back."""
+    bound = math.ceil(RATE_PER_S * VIP_BACK_S)
+    story.figures.append(f"may lose {RATE_PER_S:g}/s × {VIP_BACK_S:g} s = {bound} events")
+    return bound
 
 
 def by_the_formula(story: Story) -> int:

@@ -33,7 +33,7 @@ from everline.store.search import Ask
 from everline.store.servers import Server
 from everline.store.upkeep.audit import Gap, Lack, ShardAuditor
 from everline.store.upkeep.questions import Slice
-from everline.topology.model import IngestOptions, Node, RedisOptions, Role
+from everline.topology.model import BalancerOptions, IngestOptions, Node, RedisOptions, Role, Vip
 
 T = TypeVar("T")
 
@@ -73,6 +73,18 @@ class Eyes:
     def destinations(self) -> list[Destination]:
         """Every ingest node."""
         return [_destination(node) for node in self.topology.nodes_of(Role.INGEST)]
+
+    @property
+    def front(self) -> Destination:
+        """The VIP of the first region's balancers, as agents there have it."""
+        vip = self.front_vip
+        options = vip.nodes[0].options_as(BalancerOptions)
+        return Destination("front", vip.address, options.hep_port, options.http_port, vip.region)
+
+    @property
+    def front_vip(self) -> Vip:
+        """Where agents of the first region send to."""
+        return next(vip for vip in self.topology.vips if vip.role is Role.BALANCER)
 
     async def faults(self) -> list[str]:
         """All that keeps the cluster from being whole, as its nodes say."""
@@ -223,7 +235,7 @@ class Eyes:
     # --- what nodes say of themselves ---
 
     def are_ready(self, nodes: Iterable[Node]) -> Probe:
-        """Whether all of some ingest nodes say so."""
+        """Whether all of some ingest nodes or balancers say so."""
         asked = [_destination(node) for node in nodes]
 
         async def look() -> bool:
@@ -243,6 +255,39 @@ class Eyes:
         """Whether it has nothing there."""
         return (await self._metrics(node))["everline_spool_records"] == 0
 
+    # --- balancers ---
+
+    def balancers_have(self, member: Node, *, is_in: bool) -> Probe:
+        """Whether every balancer that answers sends to an ingest node, or whether none does."""
+
+        async def look() -> bool:
+            told = await self._of_balancers(f'everline_balance_member_in{{member="{member.name}"}}')
+            return bool(told) and set(told.values()) == {float(is_in)}
+
+        return look
+
+    async def balanced(self, without: Collection[Node] = ()) -> float:
+        """How many datagrams the balancers have received."""
+        told = await self._of_balancers("everline_balance_received_total")
+        return sum(count for name, count in told.items() if name not in {node.name for node in without})
+
+    async def given(self) -> dict[str, float]:
+        """To each ingest node, how many datagrams the balancers have sent."""
+        return {
+            node.name: sum(
+                (await self._of_balancers(f'everline_balance_sent_total{{member="{node.name}"}}')).values()
+            )
+            for node in self.topology.nodes_of(Role.INGEST)
+        }  # fmt: skip
+
+    async def _of_balancers(self, metric: str) -> dict[str, float]:
+        """Of those that answer."""
+        nodes = self.topology.nodes_of(Role.BALANCER)
+        told = await asyncio.gather(*map(self._metrics, nodes), return_exceptions=True)
+        return {
+            node.name: one[metric] for node, one in zip(nodes, told, strict=True) if not isinstance(one, BaseException)
+        }  # fmt: skip
+
     async def reaches_keeper(self, node: Node) -> bool:
         """Whether an Everline node says that it reaches a majority of Keeper."""
         return (await self._metrics(node))['everline_engine_reached{engine="keeper"}'] > 0
@@ -261,7 +306,8 @@ class Eyes:
 
 
 def _destination(node: Node) -> Destination:
-    options = node.options_as(IngestOptions)
+    options = node.options
+    assert isinstance(options, IngestOptions | BalancerOptions)
     return Destination(node.name, node.address, options.hep_port, options.http_port, node.rack)
 
 

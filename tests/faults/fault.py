@@ -2,6 +2,7 @@
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from typing import Final
 
 from tests.faults.site import Site
 
@@ -10,6 +11,9 @@ from everline.drill.ledger import Outage
 from everline.drill.load import RunningLoad
 from everline.drill.recovery import LOOK_EVERY_S, Moment, Probe
 from everline.topology.model import Node
+
+RATE_PER_S: Final = 150.0
+VIP_BACK_S: Final = 1.0
 
 
 class LateError(AssertionError):
@@ -26,6 +30,7 @@ class Story:
         healed: When its end began.
         hit: The nodes that it concerns.
         term: The leadership before it.
+        balanced: How many datagrams the other balancers had received before it.
         outages: When ingest nodes took nothing.
         figures: What was measured besides, for the report.
     """
@@ -36,6 +41,7 @@ class Story:
     healed: Moment
     hit: tuple[Node, ...] = ()
     term: Term | None = None
+    balanced: float = 0.0
     outages: list[Outage] = field(default_factory=list)
     figures: list[str] = field(default_factory=list)
 
@@ -74,6 +80,7 @@ class Fault:
         held_s: For how long the fault lasts.
         equal_within_s: After the heal, so many seconds until all is equal to the ledger.
         copies: To how many ingest nodes each message goes.
+        is_balanced: Messages go to the VIP of a region's balancers, who know the ingest nodes; else to these.
         meanwhile: What must be so while it lasts.
         afterwards: What must be so once all is equal.
         most_lost: How many events may be lost, by the formula of the documentation.
@@ -90,7 +97,8 @@ class Fault:
     held_s: float = 0.0
     equal_within_s: float = 30.0
     copies: int = 1
-    rate_per_s: float = 150.0
+    is_balanced: bool = False
+    rate_per_s: float = RATE_PER_S
     meanwhile: tuple[Act, ...] = ()
     afterwards: tuple[Act, ...] = ()
     most_lost: Callable[[Story], int] = none_lost

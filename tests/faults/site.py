@@ -13,9 +13,11 @@ from everline.calls.event import EventBatch
 from everline.cluster.keeper import KeeperError
 from everline.cluster.visit import Visit, visiting
 from everline.drill.recovery import Probe
+from everline.lab.ip import ip_json
 from everline.lab.lab import Lab
+from everline.lab.names import DATA
 from everline.store.schema import DATABASE, HOUR_US
-from everline.topology.model import ClickHouseOptions, Node, Role
+from everline.topology.model import ClickHouseOptions, Node, Role, Vip
 
 FORGETFUL_TABLES = ("messages_local", "calls_local")
 COMMAND_S = 100.0
@@ -43,6 +45,20 @@ class Site(Eyes):
     async def resume(self, nodes: Sequence[Node]) -> None:
         """SIGCONT."""
         await asyncio.to_thread(self._lab.resume, nodes)
+
+    async def restart(self, nodes: Sequence[Node]) -> None:
+        """SIGTERM, and a start once they have ended."""
+        await asyncio.to_thread(self._lab.restart, nodes)
+
+    async def holder(self, vip: Vip) -> Node:
+        """Who has a VIP: whose kernel takes it for its own."""
+        for node in vip.nodes:
+            [data] = await asyncio.to_thread(
+                ip_json, "address", "show", "dev", DATA, namespace=self._lab.namespace(node)
+            )
+            if any(one.get("local") == vip.address for one in data["addr_info"]):
+                return node
+        raise AssertionError(f"nobody has {vip.address}")
 
     async def start(self, nodes: Sequence[Node]) -> None:
         """Start those that do not run, without waiting until they serve."""

@@ -8,12 +8,42 @@ may be lost, the formula of the documentation says how much. Deadlines are those
 from typing import Final
 
 from tests.faults import acts, checks
-from tests.faults.fault import Fault, nothing
+from tests.faults.fault import VIP_BACK_S, Fault, nothing
 
 AWAY_S: Final = 20.0
 """How long "gone" is."""
 
+BALANCED: Final = (
+    Fault(
+        "balanced-ingest-killed",
+        "When an ingest node is killed, balancers send its calls to others within 1 s; nothing is lost.",
+        inject=acts.kill_ingest, heal=acts.start_until_ready, held_s=3, is_balanced=True,
+        recovered=checks.balancers_left_it, within_s=1, look_every_s=0.05,
+    ),
+    Fault(
+        "balanced-ingest-hung",
+        "When an ingest node hangs, balancers send its calls to others within 1 s; nothing is lost.",
+        inject=acts.freeze_ingest, heal=acts.let_go, held_s=5, is_balanced=True,
+        recovered=checks.balancers_left_it, within_s=1, look_every_s=0.05,
+    ),
+    Fault(
+        "balancer-killed",
+        "When the balancer that has the VIP is killed, another has it within 1 s; what was sent meanwhile is lost.",
+        inject=acts.kill_balancer, heal=acts.start_until_ready, held_s=3, is_balanced=True,
+        recovered=checks.another_balances, within_s=VIP_BACK_S, look_every_s=0.05,
+        most_lost=checks.while_the_vip_moves,
+    ),
+    Fault(
+        "rolling-restart",
+        "When all ingest nodes and balancers are restarted in turn, nothing is lost.",
+        inject=acts.restart_all_in_turn, heal=nothing, is_balanced=True,
+        recovered=checks.all_ingest_stores, within_s=15,
+    ),
+)  # fmt: skip
+"""Behind balancers that mirror: `mirror: 2` of the example."""
+
 FAULTS: Final = (
+    *BALANCED,
     Fault(
         "redis-primary-killed",
         "When the Redis primary is killed, transitions come again within 3 s, and the store is not disturbed.",

@@ -39,7 +39,7 @@ async def test_the_cluster_survives(fault: Fault, site: Site, results: list[Dril
 
 async def _survive(fault: Fault, site: Site, results: list[DrillResult]) -> None:
     plan = LoadPlan(f"{fault.name}-{secrets.token_hex(3)}", rate_per_s=fault.rate_per_s, copies=fault.copies)
-    async with running_load(plan, site.destinations) as load:
+    async with running_load(plan, [site.front] if fault.is_balanced else site.destinations) as load:
         story = Story(site, load, Moment.now(), Moment.now())
         await until(site.has_stored(plan.run, WARM_EVENTS), within_s=WARM_S, what="the load is stored")
         recovery = await _suffer(fault, story)

@@ -112,16 +112,6 @@ async def test_a_port_where_nobody_listens_is_told_at_once() -> None:
     assert "Connection refused): does e1-ingest run?" in report.faults[0]
 
 
-async def test_a_role_without_a_program_is_unknown() -> None:
-    """It has nothing to ask."""
-    values = small(fresh_name())
-    values["regions"][0]["racks"][0]["hosts"][0]["roles"]["balancer"] = {"hep_port": 9062}  # type: ignore[index]
-    topology = Topology.model_validate(values)
-    [report] = await probe(topology, SECRETS, deadline_s=ASK_S, nodes=topology.nodes_of(Role.BALANCER))
-
-    assert (report.standing, report.said) == (Standing.UNKNOWN, "no program of this role yet")
-
-
 async def test_silence_costs_one_deadline() -> None:
     """Of whoever takes the connection and says nothing, how many they are."""
     with socket.create_server(("127.0.0.1", 0)) as silent:

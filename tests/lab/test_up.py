@@ -390,10 +390,9 @@ def test_the_whole_example_comes_up_by_one_command(
     print(f"\n{told}the whole example: {took_s:.1f} s")
 
     assert f"everline lab down --cluster {name}" in told
-    assert {row["standing"] for row in nodes if row["has_program"]} == {Standing.READY}
+    assert {row["standing"] for row in nodes} == {Standing.READY}
     assert {row["tables"] for row in nodes if row["role"] == Role.CLICKHOUSE} == {len(REPLICATED)}
-    assert {row["role"] for row in nodes if not row["has_program"]} <= {Role.BALANCER}
-    assert all(row["pid"] for row in nodes if row["has_program"])
+    assert all(row["pid"] for row in nodes)
     vips = [row for row in nodes if row["role"] == Role.KEEPALIVED]
     assert len(vips) == 4
     assert all("nginx at " in row["said"] and not row["faults"] for row in vips)

@@ -33,7 +33,7 @@ T = TypeVar("T")
 ENGINES: Final = (SERVER, ZOOKEEPER, "java", "redis-server", "redis-sentinel")
 """For `@pytest.mark.peers(*ENGINES)`."""
 ENGINE_ROLES: Final = (Role.KEEPER, Role.REDIS, Role.SENTINEL, Role.CLICKHOUSE)
-OWN_ROLES: Final = (Role.INGEST, Role.APP, Role.WITNESS)
+OWN_ROLES: Final = (Role.BALANCER, Role.INGEST, Role.APP, Role.WITNESS)
 SECRET_NAMES: Final = ("clickhouse", "redis", "interserver", "session_key", "admin_token")
 WITHIN_S: Final = 60.0
 """Everything that is waited for comes far sooner, except on a machine that has a lot else to do."""
@@ -76,6 +76,7 @@ def values() -> dict[str, Any]:
             roles["app"] = with_ports("http_port")
         else:
             roles["witness"] = with_ports("http_port")
+            roles["balancer"] = with_ports("hep_port", "http_port")
         racks.append({"name": f"r{number}", "hosts": [{"name": f"h{number}", "address": "127.0.0.1", "roles": roles}]})
     return {
         "cluster": "rig",

@@ -14,7 +14,7 @@ from tests.topology.clusters import one_site, topology
 from everline.cluster_file import Secrets
 from everline.topology.model import ClickHouseOptions, RedisOptions, Role, Topology
 from everline.topology.parse import parse_topology
-from everline.topology.render import Places, RenderedFile, RenderError, launch_of, render
+from everline.topology.render import Places, RenderedFile, render
 from everline.topology.render.files import sha256_hex
 from everline.topology.render.systemd import _line
 
@@ -94,19 +94,16 @@ def test_no_secret_is_in_a_file_that_others_may_read() -> None:
 
 
 def test_every_node_with_a_program_has_its_files_and_a_unit() -> None:
-    """Nothing is rendered for a program that is not there yet."""
+    """A balancer has two, of which one runs: Everline's own, or NGINX in its place."""
     paths = set(rendered())
 
     assert {path.split("/")[2] for path in paths if path.startswith("e1/systemd/")} == {
-        "everline-app.service", "everline-clickhouse-keeper.service", "everline-clickhouse.service",
+        "everline-app.service", "everline-balancer.service",
+        "everline-clickhouse-keeper.service", "everline-clickhouse.service",
         "everline-haproxy.service", "everline-ingest.service", "everline-nginx-stream.service",
         "everline-nginx.service", "everline-redis.service", "everline-sentinel.service", "everline-zookeeper.service",
     }  # fmt: skip
     assert {path.split("/")[1] for path in paths if path.startswith("t1/")} == {"t1-keeper", "t1-sentinel", "systemd"}
-    with pytest.raises(RenderError, match="e1-balancer: the role balancer has no program yet"):
-        launch_of(golden_cluster().node("e1-balancer"), Places())
-    with pytest.raises(ValueError, match="keeps nothing"):
-        Places().data_dir(golden_cluster().node("e1-balancer"))
 
 
 def test_a_changed_timer_changes_the_files_that_name_it_and_no_other() -> None:

@@ -1,4 +1,4 @@
-"""A balancer: one socket in front, one to each member, and who lives decides where datagrams go."""
+"""A balancer: a socket at each of its addresses, one to each member, and who lives decides where datagrams go."""
 
 import asyncio
 import logging
@@ -8,11 +8,12 @@ from contextlib import ExitStack, suppress
 from time import monotonic, time_ns
 from typing import Final
 
-from everline.balance.forward import KEY_RATE_PER_S, Forwarder
+from everline.balance.forward import Forwarder
 from everline.balance.health import Health, Standing
 from everline.balance.prober import Prober
 from everline.balance.ring import Member, Ring
 from everline.balance.tally import Tally
+from everline.config_sections import KEY_RATE_PER_S
 from everline.udp_socket import bound_udp, inode_of, kernel_drops
 
 log = logging.getLogger(__name__)
@@ -27,7 +28,7 @@ class Balancer:
     Passes datagrams on until it is stopped. Made inside a running loop.
 
     Args:
-        sock: Bound; its datagrams are taken from now on.
+        socks: Bound, one or more; their datagrams are taken from now on.
         targets: Of each member the address and port that it takes packets on.
         key: Shared with the members; empty for none.
         mirror: 1, or 2 for a second owner of each call.
@@ -42,7 +43,7 @@ class Balancer:
 
     def __init__(
         self,
-        sock: socket.socket,
+        socks: Sequence[socket.socket],
         targets: Mapping[Member, tuple[str, int]],
         *,
         key: bytes = b"",
@@ -53,23 +54,24 @@ class Balancer:
         self.generation = 0
         self._loop = asyncio.get_running_loop()
         self._stack = ExitStack()
-        self._socket = self._stack.enter_context(sock)
-        self._inode = inode_of(sock)
+        self._sockets = [self._stack.enter_context(sock) for sock in socks]
+        self._inodes = [inode_of(sock) for sock in socks]
         self._links = {one.name: self._stack.enter_context(_link(address)) for one, address in targets.items()}
         self.ring = Ring(tuple(targets), mirror=mirror)
         self.health = Health(self._links)
         self._usable = frozenset(self._links)
         self._prober = Prober(self._links, self.health, key=key, told=self._look)
         self._forwarder = Forwarder(
-            sock, self._links, self.ring, tally=self.tally, key_rate_per_s=key_rate_per_s,
+            self._links, self.ring, tally=self.tally, key_rate_per_s=key_rate_per_s,
             refused=self._prober.refused,
         )  # fmt: skip
-        self._loop.add_reader(sock, self._pass_on)
+        for sock in socks:
+            self._loop.add_reader(sock, self._pass_on, sock)
 
     @property
     def local(self) -> tuple[str, int]:
-        """Where it listens."""
-        host, port = self._socket.getsockname()[:2]
+        """Where it listens first of all."""
+        host, port = self._sockets[0].getsockname()[:2]
         return str(host), int(port)
 
     async def run(self) -> None:
@@ -91,8 +93,8 @@ class Balancer:
         return () if self._usable else ("no ingest node takes packets",)
 
     def kernel_drops(self) -> int:
-        """Datagrams that the kernel dropped because the socket's buffer was full."""
-        return kernel_drops(self._inode)
+        """Datagrams that the kernel dropped because a socket's buffer was full."""
+        return sum(map(kernel_drops, self._inodes))
 
     @property
     def spurious(self) -> int:
@@ -101,18 +103,19 @@ class Balancer:
 
     def stop(self) -> None:
         """Pass on what the kernel still holds, as far as it goes at once, and close. Again: nothing more."""
-        if self._socket.fileno() < 0:
-            return
-        self._loop.remove_reader(self._socket)
-        with suppress(OSError):
-            while self._forwarder.turn(time_ns() // 1000):
-                pass
+        for sock in self._sockets:
+            if sock.fileno() < 0:
+                return
+            self._loop.remove_reader(sock)
+            with suppress(OSError):
+                while self._forwarder.turn(sock, time_ns() // 1000):
+                    pass
         self._stack.close()
 
-    def _pass_on(self) -> None:
+    def _pass_on(self, sock: socket.socket) -> None:
         try:
             for _ in range(TURNS):
-                if not self._forwarder.turn(time_ns() // 1000):
+                if not self._forwarder.turn(sock, time_ns() // 1000):
                     return
         except OSError as fault:
             log.warning("balance.receive_failed", extra={"why": str(fault)})
@@ -130,15 +133,15 @@ class Balancer:
             self._forwarder.owners = self.ring.owners(usable)
 
 
-def bound(host: str, port: int, *, buffer_bytes: int) -> socket.socket:
+def bound(host: str, port: int, *, buffer_bytes: int, is_moving: bool = False) -> socket.socket:
     """
-    A socket to listen on.
+    A socket to listen on; `is_moving` if the address may be at another host now.
 
     Raises:
         OSError: The address can't be had.
     """
     family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_DGRAM)[0]
-    return bound_udp(family, address, buffer_bytes=buffer_bytes)
+    return bound_udp(family, address, buffer_bytes=buffer_bytes, is_moving=is_moving)
 
 
 def _link(address: tuple[str, int]) -> socket.socket:

@@ -1,7 +1,7 @@
 """Receives datagrams, and sends each to its owners: batch in, batches out."""
 
 import socket
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from ipaddress import ip_address
 from typing import Final
 
@@ -11,18 +11,16 @@ from everline.balance.maglev import SLOTS
 from everline.balance.mmsg import Arena, Outgoing
 from everline.balance.ring import NOBODY, Ring, slot_of
 from everline.balance.tally import Tally
+from everline.config_sections import KEY_RATE_PER_S
 
-KEY_RATE_PER_S: Final = 2_000
-"""A call has some ten messages, one that is probed or re-invited all the time some hundreds a second."""
 _HEP3: Final = b"HEP3"
 
 
 class Forwarder:
     """
-    Between one socket on which all datagrams come and one for each member.
+    Between the sockets on which datagrams come and one for each member.
 
     Args:
-        sock: Bound, and without blocking.
         links: By the name of a member, a socket that is connected to it, and without blocking.
         refused: Called with the name of a member whose host says that nobody listens.
 
@@ -32,7 +30,6 @@ class Forwarder:
 
     def __init__(
         self,
-        sock: socket.socket,
         links: Mapping[str, socket.socket],
         ring: Ring,
         *,
@@ -40,8 +37,6 @@ class Forwarder:
         key_rate_per_s: int = KEY_RATE_PER_S,
         refused: Callable[[str], None] = lambda _: None,
     ) -> None:
-        self._socket = sock
-        self._local = sock.getsockname()[:2]
         self._names = [one.name for one in ring.members]
         self._arena = Arena()
         self._outgoing = [Outgoing(self._arena, links[name]) for name in self._names]
@@ -50,29 +45,34 @@ class Forwarder:
         self._refused = refused
         self.owners = ring.owners(self._names)
 
-    def turn(self, now_us: int) -> int:
+    def turn(self, sock: socket.socket, now_us: int) -> int:
         """
         Pass on what waits, up to one batch; how many datagrams came.
 
         Args:
+            sock: On which they come: bound, and without blocking.
             now_us: UTC epoch microseconds.
 
         Raises:
             OSError: The socket on which datagrams come is broken.
         """
-        count = self._arena.receive(self._socket)
+        count = self._arena.receive(sock)
         if count:
             self._tally.received += count
             self._gate.at(now_us // 1_000_000)
             batches: list[list[int]] = [[] for _ in self._names]
+            raw: list[tuple[int, bytes, int, int]] = []
             for index in range(count):
-                self._route(index, batches, now_us)
+                self._route(index, batches, raw)
+            if raw:
+                self._send_wrapped(raw, sock.getsockname()[:2], now_us)
             for member, indexes in enumerate(batches):
                 if indexes:
                     self._send(member, indexes)
         return count
 
-    def _route(self, index: int, batches: list[list[int]], now_us: int) -> None:
+    def _route(self, index: int, batches: list[list[int]], raw: list[tuple[int, bytes, int, int]]) -> None:
+        """Put a datagram among those of its owners, or with them among those that must be wrapped first."""
         tally, owners = self._tally, self.owners
         data = self._arena.datagram(index)
         try:
@@ -87,7 +87,7 @@ class Forwarder:
         elif not self._gate.lets(key, slot):
             tally.flooded += 1
         elif data[:4] != _HEP3 and is_raw_sip(data):
-            self._send_wrapped(index, data, (first, second), now_us)
+            raw.append((index, data, first, second))
         else:
             tally.routed += 1
             batches[first].append(index)
@@ -106,18 +106,20 @@ class Forwarder:
         if is_refused:
             self._refused(name)
 
-    def _send_wrapped(self, index: int, data: bytes, members: tuple[int, int], now_us: int) -> None:
-        address, port = self._arena.sender(index)
-        try:
-            packet = wrapped(data, (str(ip_address(address)), port), self._local, now_us)
-        except UnroutableError as fault:
-            self._tally.rejected[fault.reason] += 1
-            return
-        self._tally.routed += 1
-        self._tally.wrapped += 1
-        for member in members:
-            if member != NOBODY:
-                self._send_one(member, packet)
+    def _send_wrapped(self, raw: Sequence[tuple[int, bytes, int, int]], local: tuple[str, int], now_us: int) -> None:
+        """Send raw SIP as HEP that says whose it is."""
+        for index, data, *members in raw:
+            address, port = self._arena.sender(index)
+            try:
+                packet = wrapped(data, (str(ip_address(address)), port), local, now_us)
+            except UnroutableError as fault:
+                self._tally.rejected[fault.reason] += 1
+                continue
+            self._tally.routed += 1
+            self._tally.wrapped += 1
+            for member in members:
+                if member != NOBODY:
+                    self._send_one(member, packet)
 
     def _send_one(self, member: int, packet: bytes) -> None:
         name = self._names[member]

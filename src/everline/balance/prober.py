@@ -27,7 +27,7 @@ class Prober:
         links: By the name of a member, a socket that is connected to it, and without blocking.
         health: Told of every answer, and of every one that did not come.
         key: Shared with the members.
-        told: Called after each round, and at once when somebody refuses.
+        told: Called after each round, and at once when somebody refuses or begins to drain.
 
     Attributes:
         spurious: What came from a member's address and was no answer to a question of ours.
@@ -93,4 +93,8 @@ class Prober:
                 self.spurious += 1
                 continue
             del self._asked[name]
-            self._health.members[name].answered(monotonic(), is_draining=said.is_draining)
+            member = self._health.members[name]
+            is_other = said.is_draining != member.is_draining
+            member.answered(monotonic(), is_draining=said.is_draining)
+            if is_other:
+                self._told()

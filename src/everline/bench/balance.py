@@ -149,8 +149,8 @@ def _raw(ends: _Ends) -> Callable[[], int]:
 
 def _routed(ends: _Ends, mirror: int) -> Callable[[], int]:
     members = [Member(name, rack=name, region=str(number % 2)) for number, name in enumerate(ends.links)]
-    forwarder = Forwarder(ends.entry, ends.links, Ring(members, mirror=mirror), tally=Tally(), key_rate_per_s=1 << 40)
-    return lambda: forwarder.turn(time.time_ns() // 1000)
+    forwarder = Forwarder(ends.links, Ring(members, mirror=mirror), tally=Tally(), key_rate_per_s=1 << 40)
+    return lambda: forwarder.turn(ends.entry, time.time_ns() // 1000)
 
 
 def _measure(ends: _Ends, traffic: Sequence[bytes], turn: Callable[[], int], seconds: float, *, copies: int) -> Rate:

@@ -6,9 +6,9 @@ from typing import Annotated, Final, cast
 
 import typer
 
-from everline.balance.forward import KEY_RATE_PER_S
 from everline.balance.ring import Member
 from everline.config import Endpoint, parse_endpoint
+from everline.config_sections import KEY_RATE_PER_S
 from everline.errors import EverlineError
 from everline.log import configure_logging
 

@@ -18,6 +18,7 @@ from everline.cluster.probe import NodeReport, Standing, probe
 from everline.cluster.redis_beats import RedisBeatChannel
 from everline.cluster.status import ClusterView, view_cluster
 from everline.cluster.store_log import StoreLog
+from everline.cluster.table import Row
 from everline.cluster.visit import Visit
 from everline.topology.model import Topology
 
@@ -96,6 +97,8 @@ def _print_view(topology: Topology, view: ClusterView, reports: Sequence[NodeRep
         print(f"bus       {view.beats.fault}")
     for drain in view.keeper.drains:
         print(f"drained   {drain.node}, by {drain.who or 'nobody knows whom'}: {drain.reason or 'no reason given'}")
+    for line in _ring(view.beats.rows):
+        print(f"ring      {line}")
     heard = {row.member.node: str(row.presence) for row in view.beats.rows}
     print()
     print_table(
@@ -105,6 +108,16 @@ def _print_view(topology: Topology, view: ClusterView, reports: Sequence[NodeRep
             for node, one in zip(topology.nodes, reports, strict=True)
         ],
     )
+
+
+def _ring(rows: Sequence[Row]) -> list[str]:
+    """What part of all packets each ingest node gets, and from which balancers: one line if they agree."""
+    seen: dict[str, list[str]] = {}
+    for row in rows:
+        if row.beat and row.beat.health.shares:
+            shares = ", ".join(f"{name} {share:.0%}" for name, share in sorted(row.beat.health.shares.items()))
+            seen.setdefault(shares, []).append(row.member.node)
+    return [f"{shares} ({', '.join(balancers)})" for shares, balancers in seen.items()]
 
 
 def _said(report: NodeReport) -> str:

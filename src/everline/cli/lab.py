@@ -149,13 +149,13 @@ def status(
         print_table(("NODE", "HOST", "PROCESS", "PID", "LINK", "STANDING", "SAYS"), [_row(row) for row in rows])
     else:
         print(f"lab {lab.topology.cluster} is down; `everline lab up` starts it")
-    if not rows or any(row.report.standing not in {Standing.READY, Standing.UNKNOWN} for row in rows):
+    if not rows or any(row.report.standing is not Standing.READY for row in rows):
         raise typer.Exit(1)
 
 
 def _row(row: NodeView) -> tuple[str, ...]:
     report = row.report
-    return (report.node, report.host, row.process_text, str(row.pid or ""), row.link, report.standing, _says(report))
+    return (report.node, report.host, str(row.process), str(row.pid or ""), row.link, report.standing, _says(report))
 
 
 def _says(report: NodeReport) -> str:

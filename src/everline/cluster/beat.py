@@ -1,14 +1,15 @@
-"""What every node says several times a second: that it is there, who it is, how it does. JSON, at most 2 kB."""
+"""What every node says several times a second: that it is there, who it is, how it does. JSON, at most 8 kB."""
 
 import json
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from typing import Any, Final
 
 from everline.errors import EverlineError
 
 CHANNEL: Final = "everline:heartbeat"
-MAX_BYTES: Final = 2_048
+MAX_BYTES: Final = 8_192
 _MAX_TEXT: Final = 128
 _MAX_NUMBER: Final = 1 << 63
 
@@ -49,6 +50,7 @@ class Health:
         spool_bytes: What waits in its spool, the oldest of it for `spool_age_s`.
         leader_token: Its token, while it leads.
         received: Datagrams it has received since its start, of which `stored` are stored.
+        shares: Of a balancer, the part of all datagrams that each ingest node gets from it.
     """
 
     store: StoreHealth = StoreHealth.NONE
@@ -58,6 +60,7 @@ class Health:
     leader_token: int = 0
     received: int = 0
     stored: int = 0
+    shares: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,10 +115,11 @@ def parse_beat(data: bytes) -> Heartbeat:
                 store=StoreHealth(health["store"]),
                 bus_ok=_flag(health["bus_ok"]),
                 spool_age_s=_seconds(health["spool_age_s"]),
+                shares={_text(name): _seconds(share) for name, share in health.get("shares", {}).items()},
                 **{name: _number(health[name]) for name in ("spool_bytes", "leader_token", "received", "stored")},
             ),
         )
-    except (KeyError, TypeError, ValueError):
+    except (AttributeError, KeyError, TypeError, ValueError):
         raise BeatError("bad_field") from None
 
 

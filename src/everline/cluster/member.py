@@ -33,7 +33,7 @@ from everline.topology.model import Hook, KeeperOptions, Node, Role, Timers, Top
 
 log = logging.getLogger(__name__)
 
-MEMBER_ROLES: Final = (Role.INGEST, Role.APP, Role.WITNESS)
+MEMBER_ROLES: Final = (Role.BALANCER, Role.INGEST, Role.APP, Role.WITNESS)
 """Roles that are processes of Everline: they beat."""
 PRIORITIES: Final[Mapping[Role, int]] = {Role.APP: 0, Role.WITNESS: 1}
 """Roles that stand for election, the preferred first."""

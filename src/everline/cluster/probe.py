@@ -60,12 +60,11 @@ _OF_REPLICAS: Final = f"FROM system.replicas WHERE database = '{DATABASE}'"
 
 
 class Standing(StrEnum):
-    """READY: serves, and all is as it should be. UNREADY: answers. DOWN: does not. UNKNOWN: has nothing to ask yet."""
+    """READY: serves, and all is as it should be. UNREADY: answers. DOWN: does not."""
 
     READY = "ready"
     UNREADY = "unready"
     DOWN = "down"
-    UNKNOWN = "unknown"
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,9 +122,7 @@ async def probe(
 
 
 async def _report(prober: "_Prober", node: Node, deadline_s: float) -> NodeReport:
-    ask = prober.ways().get(node.role)
-    if ask is None:
-        return _reported(node, Standing.UNKNOWN, Seen("no program of this role yet"))
+    ask = prober.ways()[node.role]
     try:
         async with asyncio.timeout(deadline_s):
             seen = await ask(node)
@@ -180,7 +177,7 @@ class _Prober:
         self._connect_s = min(topology.timers.connect_ms / 1000, deadline_s)
 
     def ways(self) -> dict[Role, Callable[[Node], Awaitable[Seen]]]:
-        asked_by_http = (Role.INGEST, Role.APP, Role.WITNESS, Role.HAPROXY, Role.NGINX)
+        asked_by_http = (Role.BALANCER, Role.INGEST, Role.APP, Role.WITNESS, Role.HAPROXY, Role.NGINX)
         everline = dict.fromkeys(asked_by_http, self._ready)
         return {
             Role.REDIS: self._redis, Role.SENTINEL: self._sentinel, Role.CLICKHOUSE: self._clickhouse,

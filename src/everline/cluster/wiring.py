@@ -1,11 +1,13 @@
 """What cluster.yaml says, as the parts of one node want to be told: addresses nearest first, settings, deadlines."""
 
+from hashlib import blake2s
 from ipaddress import ip_network
 from pathlib import Path
 from typing import Final
 
 from pydantic import SecretStr
 
+from everline.balance.ring import Member
 from everline.bus.settings import Address, RedisSettings
 from everline.cluster_file import Secrets
 from everline.config import Endpoint, IngestConfig
@@ -49,6 +51,21 @@ def ingest_config(topology: Topology, node: Node, secrets: Secrets) -> IngestCon
         tls_key=_path(options.tls_key),
         auth_key=SecretStr(secrets.hep_key) if secrets.hep_key else None,
     )
+
+
+def balance_members(topology: Topology) -> dict[Member, tuple[str, int]]:
+    """Every ingest node as balancers know it, and where it takes packets: the same on all of them."""
+    return {
+        Member(node.name, f"{node.region}/{node.rack}", node.region): (
+            node.address, node.options_as(IngestOptions).hep_port,
+        )
+        for node in topology.nodes_of(Role.INGEST)
+    }  # fmt: skip
+
+
+def keepalive_key(secrets: Secrets) -> bytes:
+    """What balancers and ingest nodes sign their questions and answers with; 32 bytes."""
+    return blake2s(secrets.interserver.encode(), person=b"balance").digest()
 
 
 def _server_address(node: Node) -> ServerAddress:

@@ -115,13 +115,17 @@ class RunningLoad:
 
 @asynccontextmanager
 async def running_load(
-    plan: LoadPlan, destinations: Sequence[Destination], *, make_way: Callable[..., Way] = UdpWay
+    plan: LoadPlan,
+    destinations: Sequence[Destination],
+    *,
+    make_way: Callable[..., Way] = UdpWay,
+    choose: Callable[[str], Sequence[Destination]] | None = None,
 ) -> AsyncIterator[RunningLoad]:
-    """Send to the destinations that are ready, until the block ends."""
+    """Send until the block ends: each call to the destinations that own it and are ready, or as `choose` says."""
     ledger = SendLedger(plan.run)
     readiness = Readiness(destinations, copies=plan.copies)
     ways = ways_to(destinations, ledger.refuse, make=make_way)
-    load = Load(plan.messages(), readiness.choose, ways, ledger, rate_per_s=plan.rate_per_s)
+    load = Load(plan.messages(), choose or readiness.choose, ways, ledger, rate_per_s=plan.rate_per_s)
     watching = asyncio.create_task(readiness.watch(), name="readiness")
     sending = asyncio.create_task(load.run(), name="load")
     try:

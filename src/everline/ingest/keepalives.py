@@ -1,6 +1,7 @@
 """Answers to balancers that ask, on the way that packets take, whether this node takes any."""
 
 from collections.abc import Callable
+from math import inf
 from time import monotonic
 from typing import Final
 
@@ -38,6 +39,7 @@ class Keepalives:
         self._clock = clock
         self._second = 0
         self._left = MOST_PER_S
+        self._asked_s = -inf
 
     def answer(self, question: bytes) -> bytes | None:
         """What to send back; None if nothing."""
@@ -46,7 +48,12 @@ class Keepalives:
             self.refused += 1
         else:
             self.answered += 1
+            self._asked_s = self._clock()
         return said
+
+    def asked_within(self, seconds: float) -> bool:
+        """Whether a balancer has asked lately."""
+        return self._clock() - self._asked_s <= seconds
 
     def _has_room(self) -> bool:
         second = int(self._clock())

@@ -27,12 +27,11 @@ _OF_STACK_TRACE: Final = re.compile(r"\d+\. /")
 
 @dataclass(frozen=True, slots=True)
 class NodeState:
-    """The program of a node as the kernel has it, `pid` while it runs; `has_program` is False if its role has none."""
+    """The program of a node as the kernel has it; `pid` while it runs."""
 
     node: Node
     process: ProcessState
     pid: int | None
-    has_program: bool
 
 
 class Lab:
@@ -84,17 +83,14 @@ class Lab:
 
     def states(self) -> list[NodeState]:
         """Of every node, in the order of the file."""
-        return [
-            NodeState(node, self.state(node), pid_of(self.layout.record(node)), self.layout.launch(node) is not None)
-            for node in self.topology.nodes
-        ]
+        return [NodeState(node, self.state(node), pid_of(self.layout.record(node))) for node in self.topology.nodes]
 
     def start(self, nodes: Iterable[Node]) -> list[Node]:
-        """Start what does not run; nodes whose role has no program yet are passed over. Does not wait for them."""
+        """Start what does not run, without waiting for it."""
         started = []
         for node in nodes:
-            launch = self.layout.launch(node)
-            if launch and self.state(node) in {ProcessState.ENDED, ProcessState.ABSENT}:
+            if self.state(node) in {ProcessState.ENDED, ProcessState.ABSENT}:
+                launch = self.layout.launch(node)
                 self.layout.prepare(node, launch)
                 start(self.layout.spawn(node, launch))
                 started.append(node)

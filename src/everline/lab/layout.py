@@ -15,16 +15,16 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
+from everline.cluster.member import MEMBER_ROLES
 from everline.cluster_file import Secrets, load_topology, make_secret_files, resolve_secrets
 from everline.lab.errors import UnfitError
 from everline.lab.ip import PATH
 from everline.lab.names import DATA, namespace_of, root_address
 from everline.lab.processes import Spawn
-from everline.topology.model import Node, Role, Topology
-from everline.topology.render import Places, Programs, RenderedFile, RenderError, launch_of, render_host
+from everline.topology.model import Node, Topology
+from everline.topology.render import Places, Programs, RenderedFile, launch_of, render_host
 from everline.topology.render.launch import CLUSTER_FILE, Launch
 
-EVERLINE_ROLES: Final = frozenset({Role.INGEST, Role.APP, Role.WITNESS, Role.BALANCER})
 JVM_FLAGS: Final = ("-Xms64m", "-Xmx128m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Xss256k")
 """Three ZooKeepers on one small machine: 70 MB each."""
 _PLAIN_PATH: Final = re.compile(r"/[A-Za-z0-9._/-]+")
@@ -141,13 +141,10 @@ class Layout:
 
     # --- start ---
 
-    def launch(self, node: Node) -> Launch | None:
-        """How the program of a node is started; None if its role has none yet."""
+    def launch(self, node: Node) -> Launch:
+        """How the program of a node is started."""
         places = self.places(node.host)
-        try:
-            launch = launch_of(node, places)
-        except RenderError:
-            return None
+        launch = launch_of(node, places)
         instead = {f"{places.config_root}/{CLUSTER_FILE}": str(self.cluster_file)}
         return replace(launch, command=tuple(instead.get(word, word) for word in launch.command))
 
@@ -161,7 +158,7 @@ class Layout:
     def _environment(self, node: Node) -> dict[str, str]:
         """As little as systemd gives; secrets only to Everline, and only those that cluster.yaml reads from there."""
         found = {"PATH": PATH, "LANG": "C.UTF-8", "HOME": str(self.data(node)), "USER": "root"}
-        if node.role in EVERLINE_ROLES:
+        if node.role in MEMBER_ROLES:
             references = (reference for _, reference in self.topology.secrets if reference and reference.env)
             found |= {one.env: os.environ[one.env] for one in references if one.env in os.environ}
             found["PYTHONUNBUFFERED"] = "1"

@@ -20,25 +20,18 @@ class NodeView:
 
     Attributes:
         process: As the kernel has it.
-        has_program: False while its role has none yet.
         link: `up`; `cut` if its host is, `region cut` if its region is, `deaf` or `mute` if its host is.
         report: What it answers, asked over the link that faults never cut.
     """
 
     process: ProcessState
     pid: int | None
-    has_program: bool
     link: str
     report: NodeReport
 
-    @property
-    def process_text(self) -> str:
-        """For people."""
-        return str(self.process) if self.has_program else "skipped"
-
     def as_json(self) -> dict[str, object]:
         """As `--json` prints it."""
-        own = {"process": str(self.process), "pid": self.pid, "has_program": self.has_program, "link": self.link}
+        own = {"process": str(self.process), "pid": self.pid, "link": self.link}
         return self.report.as_json() | own
 
 
@@ -53,7 +46,7 @@ async def view(lab: Lab) -> list[NodeView]:
         probe(lab.topology, lab.secrets(), deadline_s=ASK_S), asyncio.to_thread(_links_cut, lab.fabric)
     )
     return [
-        NodeView(state.process, state.pid, state.has_program, _link(state.node, *cuts), report)
+        NodeView(state.process, state.pid, _link(state.node, *cuts), report)
         for state, report in zip(lab.states(), reports, strict=True)
     ]
 

@@ -13,7 +13,7 @@ from everline.topology.model import Node, Role
 
 MEGABYTES: Final = {
     Role.CLICKHOUSE: 400, Role.KEEPER: 150, Role.REDIS: 60, Role.SENTINEL: 20, Role.INGEST: 250, Role.APP: 200,
-    Role.WITNESS: 120, Role.NGINX: 20, Role.HAPROXY: 30, Role.KEEPALIVED: 10,
+    Role.WITNESS: 120, Role.BALANCER: 150, Role.NGINX: 20, Role.HAPROXY: 30, Role.KEEPALIVED: 10,
 }  # fmt: skip
 """What a node takes under the load of a drill, with room."""
 PACKAGES: Final = {
@@ -36,7 +36,7 @@ def look_at_machine(layout: Layout, nodes: Iterable[Node]) -> None:
     nodes = tuple(nodes)
     if missing := _missing(layout, nodes):
         raise UnfitError(f"not installed: {', '.join(missing)}; run scripts/install-peers.sh")
-    need = sum(MEGABYTES.get(node.role, 0) for node in nodes if layout.launch(node))
+    need = sum(MEGABYTES[node.role] for node in nodes)
     have = available_megabytes()
     if have < need:
         raise UnfitError(f"{have} MB of memory are free, this lab needs {need}: take hosts out of cluster.yaml")
@@ -54,8 +54,7 @@ def _missing(layout: Layout, nodes: Iterable[Node]) -> list[str]:
     """Each program that can't be run, with the package that has it."""
     wanted = {"ip": None, "tc": None}
     for node in nodes:
-        launch = layout.launch(node)
-        wanted |= {launch.command[0]: None} if launch else {}
+        wanted[layout.launch(node).command[0]] = None
         if node.role is Role.KEEPER:
             wanted |= dict.fromkeys(layout.programs.zookeeper_jars.split(":"))
     return [_named(path) for path in wanted if not _is_there(path)]

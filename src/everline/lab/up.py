@@ -10,6 +10,7 @@ from pathlib import Path
 from time import monotonic
 from typing import Final
 
+from everline.cluster.member import MEMBER_ROLES
 from everline.cluster.probe import NodeReport, Standing, probe
 from everline.cluster_file import Secrets
 from everline.lab.down import end_recorded, take_down
@@ -22,9 +23,8 @@ from everline.store.cluster_schema import REPLICATED
 from everline.topology.model import Node, Role
 
 ENGINE_WAVES: Final = ((Role.KEEPER, Role.REDIS), (Role.CLICKHOUSE, Role.SENTINEL))
-EVERLINE_WAVE: Final = (Role.INGEST, Role.APP, Role.WITNESS, Role.BALANCER)
 DOOR_WAVE: Final = (Role.HAPROXY, Role.NGINX, Role.KEEPALIVED)
-WAVES: Final = (*ENGINE_WAVES, (*EVERLINE_WAVE, *DOOR_WAVE))
+WAVES: Final = (*ENGINE_WAVES, (*MEMBER_ROLES, *DOOR_WAVE))
 DEADLINE_S: Final = 90.0
 _ASK_S: Final = 2.0
 _PAUSE_S: Final = 0.3

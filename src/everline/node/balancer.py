@@ -42,7 +42,7 @@ async def _serve(
     except OSError as fault:
         raise ListenError("UDP", *listen, fault, option="--listen") from fault
     with sock, http_socket(http) as listening:
-        balancer = Balancer(sock, targets, mirror=mirror, key_rate_per_s=key_rate_per_s)
+        balancer = Balancer([sock], targets, mirror=mirror, key_rate_per_s=key_rate_per_s)
         server = HttpServer(create_vitals_app(balancer.unready, metrics_text(BalancerCollector(balancer))), listening)
         sys.stdout.write(
             f"Everline balances: send HEP or SIP to {Endpoint(*balancer.local)}, UDP; "

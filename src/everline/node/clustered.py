@@ -24,12 +24,13 @@ from everline.datadir import DataDir
 from everline.errors import EverlineError
 from everline.metrics import metrics_text
 from everline.node.app_role import AppRole
+from everline.node.balancer_role import BalancerRole
 from everline.node.cluster_metrics import MemberCollector
 from everline.node.common import Common, RolePart, Vitals
 from everline.node.http import HttpServer, http_socket
 from everline.node.ingest_role import IngestRole
 from everline.node.witness_role import WitnessRole
-from everline.topology.model import AppOptions, IngestOptions, Node, Role, Topology, WitnessOptions
+from everline.topology.model import AppOptions, BalancerOptions, IngestOptions, Node, Role, Topology, WitnessOptions
 
 log = logging.getLogger(__name__)
 
@@ -52,6 +53,7 @@ class RoleError(EverlineError):
 
 
 ROLES: Final[Mapping[Role, Callable[[Common, Callable[[Entry], None]], RolePart]]] = {
+    Role.BALANCER: BalancerRole,
     Role.INGEST: IngestRole,
     Role.APP: AppRole,
     Role.WITNESS: WitnessRole,
@@ -166,13 +168,13 @@ class ClusterNode:
         log.info("node.started", extra={"node": node.name, "role": str(node.role), "url": self._server.url})
 
 
-def _options(node: Node) -> AppOptions | IngestOptions | WitnessOptions:
+def _options(node: Node) -> AppOptions | BalancerOptions | IngestOptions | WitnessOptions:
     """
     The options of a node that is a process of Everline.
 
     Raises:
         RoleError: It is not.
     """
-    if isinstance(node.options, AppOptions | IngestOptions | WitnessOptions):
+    if isinstance(node.options, AppOptions | BalancerOptions | IngestOptions | WitnessOptions):
         return node.options
     raise RoleError(node, ROLES)

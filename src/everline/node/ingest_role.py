@@ -12,10 +12,12 @@ from prometheus_client.registry import Collector
 from starlette.types import ASGIApp
 
 from everline.app.vitals import create_vitals_app
+from everline.balance.health import PROBE_EVERY_S
 from everline.cluster.beat import Health, StoreHealth
 from everline.cluster.entry import Entry, Kind, make_entry
 from everline.cluster.leader import Duty
-from everline.cluster.wiring import ingest_config
+from everline.cluster.wiring import ingest_config, keepalive_key
+from everline.ingest.keepalives import Keepalives
 from everline.ingest.tls import server_context
 from everline.metrics import Measured, NodeCollector, by_reason, counter
 from everline.node.common import Common, Vitals
@@ -30,6 +32,9 @@ log = logging.getLogger(__name__)
 
 SPOOL_DIR: Final = "spool"
 SPOOL_LOOK_S: Final = 1.0
+ASKED_S: Final = 2.0
+BALANCERS_LEAVE_S: Final = 3 * PROBE_EVERY_S
+"""Balancers that have asked lately hear within one round that the node stops, and send their packets to others."""
 LAST_DELIVERY_S: Final = 2.0
 """How long a node that stops tries to deliver what is spooled; the rest waits for its next start."""
 
@@ -57,12 +62,15 @@ class IngestRole:
             self._spool,
             times=WriteTimes(hedge_s=timers.hedge_ms / 1000, insert_s=timers.insert_ms / 1000),
         )
+        self._vitals: Vitals | None = None
+        self._keepalives = Keepalives(keepalive_key(common.secrets), is_draining=self._is_draining)
         self._front = Front(
             self._config,
             node=node.name,
             store=self._writer,
             bus=common.bus,
             store_every_s=topology.store.insert_every_ms / 1000,
+            keepalives=self._keepalives,
         )
         self._spooling_since_us = 0
         self._is_alarmed = False
@@ -74,6 +82,7 @@ class IngestRole:
 
     def application(self, vitals: Vitals) -> ASGIApp:
         """What machines ask."""
+        self._vitals = vitals
         return create_vitals_app(vitals.unready, vitals.metrics)
 
     def health(self, token: int) -> Health:
@@ -110,9 +119,15 @@ class IngestRole:
             await self._front.ingesting
 
     async def stop(self) -> None:
-        """Close the sockets, keep what was taken, deliver what of it is soon delivered."""
+        """Let the balancers go, close the sockets, keep what was taken, deliver what of it is soon delivered."""
+        if self._keepalives.asked_within(ASKED_S):
+            await asyncio.sleep(BALANCERS_LEAVE_S)
         await self._front.drain()
         await self._writer.close(LAST_DELIVERY_S)
+
+    def _is_draining(self) -> bool:
+        """Whatever makes it not ready makes balancers send to others, drained or stopping among it."""
+        return bool(self._vitals and self._vitals.unready())
 
     def _tls(self) -> ssl.SSLContext | None:
         certificate, key = self._config.tls_certificate, self._config.tls_key

@@ -14,7 +14,7 @@ from typing import Annotated, Any, TypeVar
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from everline.config_sections import CallsConfig, IngestSettings, LiveConfig, LogConfig, Section
+from everline.config_sections import BalanceConfig, CallsConfig, IngestSettings, LiveConfig, LogConfig, Section
 from everline.topology.errors import TopologyError, TopologyFault
 from everline.topology.roles import (
     MAX_CLUSTER_CHARS,
@@ -205,6 +205,7 @@ class Topology(Section):
     timers: Timers = Timers()
     store: StoreSettings = StoreSettings()
     ingest: IngestSettings = IngestSettings()
+    balance: BalanceConfig = BalanceConfig()
     calls: CallsConfig = CallsConfig()
     live: LiveConfig = LiveConfig()
     log: LogConfig = LogConfig()

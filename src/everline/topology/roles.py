@@ -136,6 +136,7 @@ class BalancerOptions(RoleOptions):
 
     hep_port: Port = Field(default=9060, description="HEP and SIP over UDP.")
     http_port: Port = Field(default=9081, description="Health, metrics and status.")
+    data_dir: AbsolutePath = Field(default="/var/lib/everline/balancer", description="Journal.")
 
 
 class HaproxyOptions(RoleOptions):

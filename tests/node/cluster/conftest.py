@@ -74,9 +74,9 @@ def can_write(rig: ClusterRig, name: str) -> bool:
 
 
 def began_alone(rig: ClusterRig) -> Alone:
-    """Four nodes without any engine: one is killed and started again, one told to stop, two only asked."""
+    """Five nodes without any engine: one is killed and started again, one told to stop, three only asked."""
     killed, stopped = Calls(3), Calls(3)
-    names = ("h1-ingest", "h2-ingest", "h1-app", "h3-witness")
+    names = ("h1-ingest", "h2-ingest", "h1-app", "h3-witness", "h3-balancer")
     rig.start(*names)
     for name in names:
         until(lambda name=name: rig.readiness(name), f"{name} answers\n{rig.cluster.said(name)}")  # type: ignore[misc]

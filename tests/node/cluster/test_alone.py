@@ -5,12 +5,13 @@ from tests.rigs.cluster import ClusterRig
 
 
 def test_a_node_that_is_alone_says_what_it_lacks(alone: Alone) -> None:
-    """An ingest node can take packets, an app node can answer nobody, a witness has nothing to answer."""
+    """An ingest node can take packets, and a balancer pass them on; an app node can answer nobody."""
     assert alone.readiness == {
         "h1-ingest": "ready",
         "h2-ingest": "ready",
         "h1-app": "no ClickHouse server answers",
         "h3-witness": "ready",
+        "h3-balancer": "ready",
     }
     assert alone.reached == {"keeper": 0, "redis": 0}
 

@@ -39,20 +39,24 @@ def test_status_names_the_leader_and_all_programs(rig: ClusterRig) -> None:
 
     assert (view["leader"]["node"], view["leader"]["token"]) == the_leader(rig)
     assert (view["cluster"], view["keeper_fault"], view["bus_fault"]) == ("rig", "", "")
-    assert [one["node"] for one in view["nodes"]] == ["h1-ingest", "h1-app", "h2-ingest", "h2-app", "h3-witness"]
+    assert [one["node"] for one in view["nodes"]] == [
+        "h1-ingest", "h1-app", "h2-ingest", "h2-app", "h3-balancer", "h3-witness",
+    ]  # fmt: skip
     assert {one["node"]: one["standing"] for one in view["programs"]} == dict.fromkeys(
         [node.name for node in rig.cluster.topology.nodes], "ready"
     )
 
 
 def test_status_for_people(rig: ClusterRig) -> None:
-    """The leader first, then a line for every program."""
+    """The leader first, then the ring as balancers see it, then a line for every program."""
     node, token = the_leader(rig)
+    until(lambda: rig.status(code=0), "every node is heard")
     lines = rig.everline("cluster", "status").stdout.splitlines()
 
     assert lines[0].startswith(f"leader    {node} (here), token {token}, since ")
-    assert lines[2].split() == ["REGION", "RACK", "NODE", "STATE", "HEARD", "SAYS"]
-    assert [line.split()[2] for line in lines[3:]] == [node.name for node in rig.cluster.topology.nodes]
+    assert lines[1] == "ring      h1-ingest 100%, h2-ingest 100% (h3-balancer)"
+    assert lines[3].split() == ["REGION", "RACK", "NODE", "STATE", "HEARD", "SAYS"]
+    assert [line.split()[2] for line in lines[4:]] == [node.name for node in rig.cluster.topology.nodes]
 
 
 def test_the_leader_is_killed(rig: ClusterRig) -> None:

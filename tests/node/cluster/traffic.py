@@ -12,6 +12,7 @@ from tests.rigs.cluster import ClusterRig, until
 from everline.bench.corpus import datagrams
 from everline.bus.scripts import EVENTS as STREAM
 
+BALANCED: Final = "everline_balance_received_total"
 RECEIVED: Final = "everline_ingest_received_total"
 _numbers: Final = count(1_000, 1_000)
 RINGING: Final = 6
@@ -43,6 +44,12 @@ class Calls:
             wanted = rig.metric(node, RECEIVED) + len(self.messages)
             send_all(("127.0.0.1", rig.port(node, "hep_port")), self.messages)
             until(lambda node=node, wanted=wanted: rig.metric(node, RECEIVED) >= wanted, f"{node} has received all")  # type: ignore[misc]
+
+    def balance(self, rig: ClusterRig, balancer: str) -> None:
+        """To a balancer; returns when it has received all."""
+        wanted = rig.metric(balancer, BALANCED) + len(self.messages)
+        send_all(("127.0.0.1", rig.port(balancer, "hep_port")), self.messages)
+        until(lambda: rig.metric(balancer, BALANCED) >= wanted, f"{balancer} has received all")
 
     def until_known(self, rig: ClusterRig, app: str, *, messages: int = 0) -> dict[str, dict[str, Any]]:
         """These calls as an app node has them, once all their messages (or so many of each) are stored."""

@@ -19,6 +19,8 @@ _MESSAGES = f"{DATABASE}.messages_local"
 _CALLS = f"{DATABASE}.calls_local"
 _LOOKUP = f"{DATABASE}.lookup_local"
 _HOURS_A_DAY = 24
+_LATE_S = 3
+"""A fetch that has waited for longer is behind; a younger one is of what is just being stored."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,13 +136,14 @@ def refill(hour: int) -> tuple[str, str]:
 
 def replicas() -> str:
     """
-    How each replicated table of this server is: `table`, `readonly`, `queue`, of this `fetches`.
+    How each replicated table of this server is: `table`, `readonly`, `fetches` that wait, `late` if one has for long.
 
-    Of what it knows without asking Keeper.
+    Of what it knows without asking Keeper. Under load its queue is never empty for long.
     """
     return (
-        "SELECT table, toUInt8(is_readonly OR is_session_expired) AS readonly, queue_size AS queue, "
-        "inserts_in_queue AS fetches "
+        "SELECT table, toUInt8(is_readonly OR is_session_expired) AS readonly, "
+        "inserts_in_queue AS fetches, "
+        f"toUInt8(inserts_in_queue > 0 AND inserts_oldest_time < now() - {_LATE_S}) AS late "
         f"FROM system.replicas WHERE database = '{DATABASE}' ORDER BY table"
     )
 

@@ -68,8 +68,8 @@ async def until_caught_up(server: Server, *, within_s: float) -> bool:
 
 async def _is_caught_up(server: Server) -> bool:
     answer = await server.select(questions.replicas(), limit_s=LOOK_S)
-    rows = list(answer.rows("table", "readonly", "queue"))
-    return {table for table, _, _ in rows} >= REPLICATED and not any(readonly or queue for _, readonly, queue in rows)
+    rows = list(answer.rows("table", "readonly", "late"))
+    return {table for table, _, _ in rows} >= REPLICATED and not any(readonly or late for _, readonly, late in rows)
 
 
 async def _see_that_one_is_whole(server: Server, partners: Sequence[Server]) -> None:

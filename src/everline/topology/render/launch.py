@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from typing import Final
 
 from everline.topology.model import Node, Role
-from everline.topology.render.files import RenderError
 from everline.topology.render.places import Places
 
 CLUSTER_FILE: Final = "cluster.yaml"
@@ -36,16 +35,8 @@ class Launch:
 
 
 def launch_of(node: Node, places: Places) -> Launch:
-    """
-    How the program of a node is started. For a keeper it is ZooKeeper; `clickhouse_keeper` tells the other one.
-
-    Raises:
-        RenderError: The role has no program yet.
-    """
-    way = _WAYS.get(node.role)
-    if way is None:
-        raise RenderError(f"{node.name}: the role {node.role} has no program yet")
-    return way(node, places)
+    """How the program of a node is started. For a keeper it is ZooKeeper; `clickhouse_keeper` tells the other one."""
+    return _WAYS[node.role](node, places)
 
 
 def clickhouse_keeper(node: Node, places: Places) -> Launch:
@@ -122,6 +113,7 @@ def _everline(node: Node, places: Places) -> Launch:
 
 
 _WAYS: Final[Mapping[Role, Callable[[Node, Places], Launch]]] = {
+    Role.BALANCER: _everline,
     Role.HAPROXY: _haproxy,
     Role.INGEST: _everline,
     Role.APP: _everline,

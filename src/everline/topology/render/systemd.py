@@ -10,11 +10,7 @@ from everline.topology.render.files import RenderedFile, render_template
 from everline.topology.render.launch import Copy, Launch, clickhouse_keeper, launch_of, nginx_stream
 from everline.topology.render.places import Places
 
-EVERLINE_ROLES: Final = (Role.INGEST, Role.APP, Role.WITNESS)
-"""Everline's own processes."""
 ENGINE_ROLES: Final = (Role.REDIS, Role.SENTINEL, Role.CLICKHOUSE, Role.KEEPER)
-DOOR_ROLES: Final = (Role.HAPROXY, Role.NGINX, Role.KEEPALIVED)
-"""Programs of others that only pass on."""
 
 _KEEPERS: Final = ("everline-zookeeper.service", "everline-clickhouse-keeper.service")
 _CLICKHOUSE_CAPABILITIES: Final = "CAP_IPC_LOCK CAP_NET_ADMIN CAP_SYS_NICE"
@@ -76,10 +72,10 @@ def render_units(topology: Topology, host: Host, places: Places) -> dict[str, Re
 
 
 def unit_names(role: Role) -> tuple[str, ...]:
-    """The units that a role may run as; none if it has no program yet."""
+    """The units that a role may run as."""
     if role == Role.KEEPER:
         return _KEEPERS
-    return (f"everline-{role}.service",) if role in (*EVERLINE_ROLES, *ENGINE_ROLES, *DOOR_ROLES) else ()
+    return (f"everline-{role}.service",)
 
 
 def _units(topology: Topology, host: Host, node: Node, places: Places) -> tuple[Unit, ...]:
@@ -92,10 +88,10 @@ def _units(topology: Topology, host: Host, node: Node, places: Places) -> tuple[
             return (_zookeeper(node, places), _clickhouse_keeper(node, places))
         case Role.INGEST | Role.APP | Role.WITNESS:
             return (_everline(topology, host, node, places),)
-        case Role.BALANCER | Role.HAPROXY | Role.NGINX | Role.KEEPALIVED:
+        case Role.BALANCER:
+            return _balancer(topology, host, node, places)
+        case Role.HAPROXY | Role.NGINX | Role.KEEPALIVED:
             return (_door(node, places),)
-        case _:
-            return ()
 
 
 def _redis(node: Node, places: Places) -> Unit:
@@ -149,16 +145,24 @@ def _everline(topology: Topology, host: Host, node: Node, places: Places) -> Uni
     )
 
 
+def _balancer(topology: Topology, host: Host, node: Node, places: Places) -> tuple[Unit, ...]:
+    """Everline's own, or NGINX in its place, never both: each wants the port."""
+    own, stock = _everline(topology, host, node, places), _unit(node, "nginx-stream", nginx_stream(node, places))
+    return (replace(own, conflicts=(stock.name,)), _low(replace(stock, conflicts=(own.name,)), node))
+
+
 def _door(node: Node, places: Places) -> Unit:
-    """HAProxy, NGINX, keepalived; for a balancer NGINX in its place, never beside it: both want its port."""
-    low = _for_low_ports(node)
+    """HAProxy, NGINX, keepalived."""
     if node.role == Role.KEEPALIVED:
         unit = _unit(node, node.role, launch_of(node, places))
         return replace(unit, capabilities=_VRRP, ambient=_VRRP, families="AF_NETLINK AF_PACKET", calls="@setuid")
-    if node.role == Role.BALANCER:
-        unit = _unit(node, "nginx-stream", nginx_stream(node, places))
-        return replace(unit, conflicts=("everline-balancer.service",), capabilities=low, ambient=low)
-    return replace(_unit(node, node.role, launch_of(node, places)), capabilities=low, ambient=low)
+    return _low(_unit(node, node.role, launch_of(node, places)), node)
+
+
+def _low(unit: Unit, node: Node) -> Unit:
+    """With the right to open ports below 1024, if the node has any."""
+    low = _for_low_ports(node)
+    return replace(unit, capabilities=low, ambient=low)
 
 
 def _for_low_ports(node: Node) -> str:
