@@ -14,7 +14,7 @@ from everline.cluster.entry import Kind
 from everline.drill.recovery import Moment, Probe, most_lost, until_recovered
 from everline.topology.model import Node, Role
 
-UNDISTURBED_S = 2.0
+UNDISTURBED_S = 3.0
 """A store that is not concerned stores what is sent within this time: a batch, an insert, and a look at it."""
 ELECTED_S = 20.0
 REPLICATED_S = 90.0
@@ -79,7 +79,7 @@ def _led_by_untouched(story: Story) -> Probe:
 def balancers_left_it(story: Story) -> Probe:
     """No balancer sends to the ingest node that was hit."""
     [node] = hit_of(story, Role.INGEST)
-    return story.site.balancers_have(node, is_in=False)
+    return story.site.left_by_balancers(node, story.fault)
 
 
 def another_balances(story: Story) -> Probe:

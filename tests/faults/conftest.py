@@ -1,4 +1,4 @@
-"""One lab for all faults of a run, and a table of what they did to it."""
+"""One lab for all faults of a module, and a table of what they did to it."""
 
 import asyncio
 import os
@@ -23,22 +23,21 @@ from everline.lab.names import clusters_in
 from everline.lab.up import bring_up
 from everline.topology.parse import parse_topology
 
-EXAMPLE = Path(__file__).parents[2] / "examples" / "two-regions-and-witness.yaml"
 CLUSTER = f"faults-{os.getpid()}"
 LEFT = re.compile(r"faults-(?P<pid>\d+)")
 FIRST_NETWORK, NETWORKS = 80, 40
 ROOM_BYTES = 8 << 30
 
 
-def cluster_text() -> str:
+def cluster_text(example: Path) -> str:
     """
-    The shipped example with a name and addresses of its own: another lab may be up, and another run under way.
+    A shipped example with a name and addresses of its own: another lab may be up, and another run under way.
 
-    What seventeen hosts do shares the cores of one machine here, and most of it is the cost of an insert, however
+    What many hosts do shares the cores of one machine here, and most of it is the cost of an insert, however
     small: there are half as many.
     """
     network = f"10.{FIRST_NETWORK + os.getpid() % NETWORKS}."
-    own = EXAMPLE.read_text().replace("cluster: everline", f"cluster: {CLUSTER}").replace("10.77.", network)
+    own = example.read_text().replace("cluster: everline", f"cluster: {CLUSTER}").replace("10.77.", network)
     return own.replace("\nstore:\n", "\nstore:\n  insert_every_ms: 800\n", 1)
 
 
@@ -58,19 +57,20 @@ def remove_those_left_behind() -> None:
             take_down(name)
 
 
-@pytest.fixture(scope="session")
-def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
-    """Two regions and a witness, for all tests of a run; what its programs said is kept."""
+@pytest.fixture(scope="module")
+def lab(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
+    """What the module's `EXAMPLE` says, for all its tests; what its programs said is kept."""
     if os.geteuid() != 0:
         said = "a lab needs root: run the tests by sudo"
         if os.environ.get("CI") == "true":
             pytest.fail(said, pytrace=False)
         pytest.skip(said)
-    require_programs("redis-server", "/usr/sbin/clickhouse-server", "java", "ip")
+    require_programs("redis-server", "/usr/sbin/clickhouse-server", "java", "ip", "nginx", "keepalived")
     remove_those_left_behind()
-    text = cluster_text()
+    example: Path = request.module.EXAMPLE
+    text = cluster_text(example)
     with directory() as place:
-        made = Lab(place / CLUSTER, parse_topology(text, source=EXAMPLE.name))
+        made = Lab(place / CLUSTER, parse_topology(text, source=example.name))
         try:
             asyncio.run(bring_up(made, text, tell=lambda line: print(line, file=sys.stderr)))
             yield made
@@ -89,7 +89,7 @@ async def site(lab: Lab) -> AsyncIterator[Site]:
         yield site
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def results() -> Iterator[list[DrillResult]]:
     """What each fault did; printed as a table when all are through."""
     found: list[DrillResult] = []

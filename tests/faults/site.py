@@ -12,7 +12,7 @@ from tests.store.making import answered
 from everline.calls.event import EventBatch
 from everline.cluster.keeper import KeeperError
 from everline.cluster.visit import Visit, visiting
-from everline.drill.recovery import Probe
+from everline.drill.recovery import Moment, Probe
 from everline.lab.ip import ip_json
 from everline.lab.lab import Lab
 from everline.lab.names import DATA
@@ -59,6 +59,17 @@ class Site(Eyes):
             if any(one.get("local") == vip.address for one in data["addr_info"]):
                 return node
         raise AssertionError(f"nobody has {vip.address}")
+
+    def left_by_balancers(self, member: Node, since: Moment) -> Probe:
+        """Whether every balancer has said, after a moment, that it sends no more to an ingest node."""
+        logs = [self._lab.layout.log(node) for node in self.topology.nodes_of(Role.BALANCER)]
+
+        async def look() -> bool:
+            return all(
+                _leaves(line, member.name, since) for log in logs for line in [_last_change(log.read_text("utf-8"))]
+            )
+
+        return look
 
     async def start(self, nodes: Sequence[Node]) -> None:
         """Start those that do not run, without waiting until they serve."""
@@ -145,6 +156,17 @@ class Site(Eyes):
             return False
 
         return look
+
+
+def _last_change(said: str) -> str:
+    lines = [line for line in said.splitlines() if " balance.members_changed " in line]
+    return lines[-1] if lines else ""
+
+
+def _leaves(line: str, name: str, since: Moment) -> bool:
+    """Whether a line of a balancer's log was written after a moment, and says that a member has left."""
+    at, _, said = line.partition(" ")
+    return bool(at) and datetime.fromisoformat(at).timestamp() >= since.epoch_us / 1e6 and f"left=['{name}']" in said
 
 
 @asynccontextmanager

@@ -40,10 +40,9 @@ BALANCED: Final = (
         recovered=checks.all_ingest_stores, within_s=15,
     ),
 )  # fmt: skip
-"""Behind balancers that mirror: `mirror: 2` of the example."""
+"""Behind balancers that mirror, as they do unless told otherwise; on a smaller lab than the others."""
 
 FAULTS: Final = (
-    *BALANCED,
     Fault(
         "redis-primary-killed",
         "When the Redis primary is killed, transitions come again within 3 s, and the store is not disturbed.",
@@ -123,9 +122,9 @@ FAULTS: Final = (
     Fault(
         "ingest-killed",
         "When an ingest node is killed in the middle of a batch, no more is lost than the formula says, and it stores "
-        "again within 15 s of its return.",
+        "again within 30 s of its start.",
         inject=acts.kill_ingest, heal=acts.start_until_ready, held_s=3,
-        recovered=checks.all_ingest_stores_after_heal, is_after_heal=True, within_s=15,
+        recovered=checks.all_ingest_stores_after_heal, is_after_heal=True, within_s=30,
         most_lost=checks.by_the_formula,
     ),
     Fault(

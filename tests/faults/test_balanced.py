@@ -1,27 +1,37 @@
-"""How calls come to ingest nodes when nothing is broken: by balancers, and by a front that knows no calls."""
+"""How calls come to ingest nodes, through balancers and past them, whoever of them dies; on a lab of one site."""
 
 import asyncio
 import secrets
 import socket
 import time
+from pathlib import Path
 from random import Random
 
 import pytest
 from tests.faults.eyes import until
+from tests.faults.fault import Fault
 from tests.faults.site import Site
+from tests.faults.surviving import survive
+from tests.faults.table import BALANCED
 
 from everline.bench.corpus import datagrams
 from everline.drill.load import LoadPlan, running_load
+from everline.drill.report import DrillResult
 from everline.drill.verdict import verdict_when_equal
 
-pytestmark = pytest.mark.faults
-
+EXAMPLE = Path(__file__).parents[2] / "examples" / "single-site.yaml"
 SPRAYED_S = 8.0
 EQUAL_S = 30.0
 CALLS = 5_000
 BURST = 50
 SPREAD = 1.1
 """Most that one node may have over the mean: 1.05 by the ring, the rest by the calls that were drawn."""
+
+
+@pytest.mark.parametrize("fault", [pytest.param(fault, id=fault.name) for fault in BALANCED])
+async def test_agents_at_the_vip_do_not_notice(fault: Fault, site: Site, results: list[DrillResult]) -> None:
+    """Recovered in time; nothing lost, nothing twice, no call split, records equal to what was sent."""
+    await survive(fault, site, results)
 
 
 async def test_a_front_that_knows_no_calls_changes_no_record(site: Site) -> None:
