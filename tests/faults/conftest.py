@@ -29,7 +29,7 @@ FIRST_NETWORK, NETWORKS = 80, 40
 ROOM_BYTES = 8 << 30
 
 
-def cluster_text(example: Path) -> str:
+def cluster_text(example: str) -> str:
     """
     A shipped example with a name and addresses of its own: another lab may be up, and another run under way.
 
@@ -37,7 +37,7 @@ def cluster_text(example: Path) -> str:
     small: there are half as many.
     """
     network = f"10.{FIRST_NETWORK + os.getpid() % NETWORKS}."
-    own = example.read_text().replace("cluster: everline", f"cluster: {CLUSTER}").replace("10.77.", network)
+    own = example.replace("cluster: everline", f"cluster: {CLUSTER}").replace("10.77.", network)
     return own.replace("\nstore:\n", "\nstore:\n  insert_every_ms: 800\n", 1)
 
 
@@ -59,7 +59,7 @@ def remove_those_left_behind() -> None:
 
 @pytest.fixture(scope="module")
 def lab(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
-    """What the module's `EXAMPLE` says, for all its tests; what its programs said is kept."""
+    """What the module's `CLUSTER_YAML` says, for all its tests; what its programs said is kept."""
     if os.geteuid() != 0:
         said = "a lab needs root: run the tests by sudo"
         if os.environ.get("CI") == "true":
@@ -67,10 +67,9 @@ def lab(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
         pytest.skip(said)
     require_programs("redis-server", "/usr/sbin/clickhouse-server", "java", "ip", "nginx", "keepalived")
     remove_those_left_behind()
-    example: Path = request.module.EXAMPLE
-    text = cluster_text(example)
+    text = cluster_text(request.module.CLUSTER_YAML)
     with directory() as place:
-        made = Lab(place / CLUSTER, parse_topology(text, source=example.name))
+        made = Lab(place / CLUSTER, parse_topology(text, source="cluster.yaml"))
         try:
             asyncio.run(bring_up(made, text, tell=lambda line: print(line, file=sys.stderr)))
             yield made

@@ -19,7 +19,7 @@ from everline.drill.load import LoadPlan, running_load
 from everline.drill.report import DrillResult
 from everline.drill.verdict import verdict_when_equal
 
-EXAMPLE = Path(__file__).parents[2] / "examples" / "single-site.yaml"
+CLUSTER_YAML = (Path(__file__).parents[2] / "examples" / "single-site.yaml").read_text()
 SPRAYED_S = 8.0
 EQUAL_S = 30.0
 CALLS = 5_000
