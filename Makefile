@@ -19,7 +19,7 @@ test: $(VENV)/.dev  ## Run every test; installs the programs that the tests driv
 
 faults: $(VENV)/.dev  ## Break a whole lab under load, fault by fault; as root, on a machine with nothing else to do.
 	@bash scripts/install-peers.sh
-	@$(BIN)/python -m pytest -s -m faults tests/faults
+	@$(BIN)/python -m pytest -s tests/faults
 
 check: $(VENV)/.dev  ## Lint, formatting and types.
 	@$(BIN)/ruff check .

@@ -7,6 +7,7 @@ from collections import Counter
 from typing import Any
 
 from everline.bench.corpus import datagrams, templates
+from everline.bench.stock_balancer import is_installed
 from everline.calls.decode import Datagram, DecodeRules, decode_batch
 from everline.calls.event import Event
 from everline.calls.facts import facts_of
@@ -83,3 +84,4 @@ def test_bench_balance_prints_one_object() -> None:
     assert found.keys() >= {"datagrams_per_s", "mirrored_per_s", "raw_per_s", "mean_bytes", "machine"}
     assert found["machine"].keys() >= MACHINE
     assert found["single"]["passes"] >= 1
+    assert not is_installed() or found["stock"]["datagrams_per_s"] > 0

@@ -11,6 +11,7 @@ from typing import Final
 from everline.balance.forward import Forwarder
 from everline.balance.health import Health, Standing
 from everline.balance.prober import Prober
+from everline.balance.ready_prober import ReadyProber
 from everline.balance.ring import Member, Ring
 from everline.balance.tally import Tally
 from everline.config_sections import KEY_RATE_PER_S
@@ -31,6 +32,7 @@ class Balancer:
         socks: Bound, one or more; their datagrams are taken from now on.
         targets: Of each member the address and port that it takes packets on.
         key: Shared with the members; empty for none.
+        ready: Where members answer `/readyz`, as far as that is known.
         mirror: 1, or 2 for a second owner of each call.
 
     Raises:
@@ -47,6 +49,7 @@ class Balancer:
         targets: Mapping[Member, tuple[str, int]],
         *,
         key: bytes = b"",
+        ready: Mapping[str, tuple[str, int]] | None = None,
         mirror: int = 1,
         key_rate_per_s: int = KEY_RATE_PER_S,
     ) -> None:
@@ -61,6 +64,7 @@ class Balancer:
         self.health = Health(self._links)
         self._usable = frozenset(self._links)
         self._prober = Prober(self._links, self.health, key=key, told=self._look)
+        self._ready_prober = ReadyProber(ready or {}, self.health, told=self._look)
         self._forwarder = Forwarder(
             self._links, self.ring, tally=self.tally, key_rate_per_s=key_rate_per_s,
             refused=self._prober.refused,
@@ -76,7 +80,9 @@ class Balancer:
 
     async def run(self) -> None:
         """Watch over the members, for ever."""
-        await self._prober.run()
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._prober.run(), name="keepalives")
+            tasks.create_task(self._ready_prober.run(), name="readiness")
 
     def standings(self) -> dict[str, Standing]:
         """What is known of each member."""

@@ -40,11 +40,13 @@ class MemberHealth:
     Attributes:
         changes: How often it went out or came in, ever.
         is_draining: It says itself that it should get nothing more.
+        is_ready: What it says over HTTP; None if nothing.
     """
 
     def __init__(self) -> None:
         self.changes = 0
         self.is_draining = False
+        self.is_ready: bool | None = None
         self._is_in = True
         self._is_refusing = False
         self._misses = 0
@@ -52,6 +54,11 @@ class MemberHealth:
         self._hold_s = 0.0
         self._held_until_s = 0.0
         self._in_since_s: float | None = None
+
+    @property
+    def wants_nothing(self) -> bool:
+        """It says itself that others should be sent what comes, in either way."""
+        return self.is_draining or self.is_ready is False
 
     def standing(self, now_s: float) -> Standing:
         """What is known of it now; `now_s` is monotonic."""
@@ -103,11 +110,11 @@ class Health:
         """
         Whom datagrams may be sent to.
 
-        Those that live and do not drain. When these are less than half of all that do not drain, everyone of these who
-        is not certainly dead: then it is the probes that can't be trusted. When all drain, those that live.
+        Those that live and want something. When these are less than half of all that want something, everyone of these
+        who is not certainly dead: then it is the probes that can't be trusted. When all want nothing, those that live.
         """
         standing = {name: one.standing(now_s) for name, one in self.members.items()}
-        wanted = {name for name, one in self.members.items() if not one.is_draining} or set(self.members)
+        wanted = {name for name, one in self.members.items() if not one.wants_nothing} or set(self.members)
         alive = {name for name in wanted if standing[name] is Standing.IN}
         if len(alive) >= PANIC_SHARE * len(wanted):
             return frozenset(alive)

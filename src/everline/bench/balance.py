@@ -16,6 +16,7 @@ from everline.balance.ring import Member, Ring
 from everline.balance.tally import Tally
 from everline.bench.corpus import datagrams
 from everline.bench.machine import BenchError, this_machine
+from everline.bench.stock_balancer import is_installed, room, stock_balancer
 from everline.udp_socket import set_receive_buffer
 
 MEMBERS: Final = 4
@@ -46,7 +47,7 @@ class Rate:
 
 def run(*, as_json: bool, seconds: float = 10.0) -> None:
     """
-    Measure for some seconds: passing on without a look, to one owner, to two; print all.
+    Measure for some seconds: passing on without a look, to one owner, to two, and NGINX if it is here; print all.
 
     Raises:
         BenchError: A datagram was lost on the way: the figure would mean nothing.
@@ -54,10 +55,11 @@ def run(*, as_json: bool, seconds: float = 10.0) -> None:
     with ExitStack() as stack:
         ends = _Ends(stack)
         traffic = _traffic(ends.room)
-        raw = _measure(ends, traffic, _raw(ends), seconds / 3, copies=1)
+        raw = _measure(ends, traffic, _raw(ends), seconds / 4, copies=1)
         single, mirrored = (
-            _measure(ends, traffic, _routed(ends, mirror), seconds / 3, copies=mirror) for mirror in (1, 2)
+            _measure(ends, traffic, _routed(ends, mirror), seconds / 4, copies=mirror) for mirror in (1, 2)
         )
+        stock = _stock(ends, traffic, seconds / 4) if is_installed() else None
     mean_bytes = round(sum(map(len, traffic)) / len(traffic))
     machine = this_machine()
     if as_json:
@@ -65,13 +67,15 @@ def run(*, as_json: bool, seconds: float = 10.0) -> None:
             "bench": "balance", "datagrams_per_s": single.datagrams_per_s, "goal_per_s": GOAL_PER_S,
             "mirrored_per_s": mirrored.datagrams_per_s, "mirrored_goal_per_s": MIRRORED_GOAL_PER_S,
             "raw_per_s": raw.datagrams_per_s, "mean_bytes": mean_bytes, "single": asdict(single),
-            "mirrored": asdict(mirrored), "raw": asdict(raw), "machine": machine.as_json(),
+            "mirrored": asdict(mirrored), "raw": asdict(raw), "stock": asdict(stock) if stock else None,
+            "machine": machine.as_json(),
         }  # fmt: skip
         sys.stdout.write(json.dumps(figures) + "\n")
         return
     lines = [
         f"balance   {_words(single)} to one owner; goal {GOAL_PER_S:,}",
         f"mirrored  {_words(mirrored)} to two owners; goal {MIRRORED_GOAL_PER_S:,}",
+        f"stock     {f'{_words(stock)} by NGINX stream with njs, one process' if stock else 'NGINX is not installed'}",
         f"raw       {_words(raw)} received and sent on without a look",
         f"traffic   HEP3 of {mean_bytes} bytes on average, {CALLS:,} calls, {MEMBERS} members; "
         f"{len(traffic):,} of them wait in the socket when a pass begins, which is of wall clock",
@@ -109,6 +113,11 @@ class _Ends:
         self._sender = self._socket()
         self._sender.connect(self.entry.getsockname())
         self.room = min(WAITING, self.entry.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF) // _COST_BYTES)
+
+    @property
+    def ports(self) -> list[int]:
+        """Of the members."""
+        return [int(one.getsockname()[1]) for one in self._members]
 
     def fill(self, traffic: Sequence[bytes]) -> None:
         """Put datagrams where they come in."""
@@ -151,6 +160,16 @@ def _routed(ends: _Ends, mirror: int) -> Callable[[], int]:
     members = [Member(name, rack=name, region=str(number % 2)) for number, name in enumerate(ends.links)]
     forwarder = Forwarder(ends.links, Ring(members, mirror=mirror), tally=Tally(), key_rate_per_s=1 << 40)
     return lambda: forwarder.turn(ends.entry, time.time_ns() // 1000)
+
+
+def _stock(ends: _Ends, traffic: Sequence[bytes], seconds: float) -> Rate:
+    rates: list[float] = []
+    some = traffic[: room(_COST_BYTES)]
+    with stock_balancer(ends.ports) as nginx:
+        until = time.monotonic() + seconds
+        while not rates or time.monotonic() < until:
+            rates.append(nginx.passes_on(some, ends.empty))
+    return Rate(round(median(rates)), round(max(rates)), len(rates))
 
 
 def _measure(ends: _Ends, traffic: Sequence[bytes], turn: Callable[[], int], seconds: float, *, copies: int) -> Rate:

@@ -63,6 +63,13 @@ def balance_members(topology: Topology) -> dict[Member, tuple[str, int]]:
     }  # fmt: skip
 
 
+def ready_addresses(topology: Topology) -> dict[str, tuple[str, int]]:
+    """Where each ingest node answers `/readyz`."""
+    return {
+        node.name: (node.address, node.options_as(IngestOptions).http_port) for node in topology.nodes_of(Role.INGEST)
+    }
+
+
 def keepalive_key(secrets: Secrets) -> bytes:
     """What balancers and ingest nodes sign their questions and answers with; 32 bytes."""
     return blake2s(secrets.interserver.encode(), person=b"balance").digest()

@@ -41,6 +41,8 @@ class BalancerCollector(Collector):
         yield _sum("everline_balance_member_changes", "How often a member came or went.", changes)
         standings = {name: float(one is Standing.IN) for name, one in balancer.standings().items()}
         yield _level("everline_balance_member_in", "1 while a member answers.", standings)
+        said = {name: float(one.is_ready) for name, one in members.items() if one.is_ready is not None}
+        yield _level("everline_balance_member_ready", "What a member says over HTTP: 1 if it is ready.", said)
         yield _level("everline_balance_share", "Part of all datagrams that a member gets.", balancer.shares())
         generation = GaugeMetricFamily("everline_balance_generation", "How often owners have changed.")
         generation.add_metric([], balancer.generation)

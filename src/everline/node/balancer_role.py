@@ -15,7 +15,7 @@ from everline.balance.balancer import Balancer, bound
 from everline.cluster.beat import Health
 from everline.cluster.entry import Entry
 from everline.cluster.leader import Duty
-from everline.cluster.wiring import balance_members, keepalive_key
+from everline.cluster.wiring import balance_members, keepalive_key, ready_addresses
 from everline.ingest.udp import ListenError
 from everline.node.balancer_metrics import BalancerCollector
 from everline.node.common import Common, Vitals
@@ -52,6 +52,7 @@ class BalancerRole:
                 socks,
                 balance_members(topology),
                 key=keepalive_key(common.secrets),
+                ready=ready_addresses(topology),
                 mirror=topology.balance.mirror,
                 key_rate_per_s=topology.balance.key_rate_per_s,
             )
