@@ -12,7 +12,8 @@ from everline.cluster.beat import MAX_BYTES, Activity, BeatError, Health, Heartb
 
 BEAT = Heartbeat(
     "e1-ingest", "ingest", "north", "r1", "e1", "b0071", 7, 1_700_000_000_000_000, Activity.UP, "0.1.0",
-    Health(StoreHealth.SPOOLING, spool_bytes=4096, spool_age_s=1.5, leader_token=4294967302, received=100, stored=90),
+    Health(StoreHealth.SPOOLING, spool_bytes=4096, spool_age_s=1.5, leader_token=4294967302, received=100, stored=90,
+           shares={"n1": 0.25, "n2": 0.75}),
 )  # fmt: skip
 
 
@@ -25,6 +26,14 @@ def test_a_beat_is_read_as_it_was_said() -> None:
     """Nothing is lost on the way."""
     assert parse_beat(BEAT.encode()) == BEAT
     assert len(BEAT.encode()) < MAX_BYTES
+
+
+def test_an_earlier_version_says_less() -> None:
+    """It had no balancers."""
+    health = json.loads(BEAT.encode())["health"]
+    del health["shares"]
+
+    assert parse_beat(changed(health=health)) == replace(BEAT, health=replace(BEAT.health, shares={}))
 
 
 def test_a_later_version_may_say_more() -> None:
@@ -51,6 +60,10 @@ def test_a_later_version_may_say_more() -> None:
         pytest.param(changed(health={"store": "ok"}), "bad_field", id="half-of-the-health"),
         pytest.param(changed(health=json.loads(BEAT.encode())["health"] | {"spool_age_s": float("nan")}),
                      "bad_field", id="not-a-number"),
+        pytest.param(changed(health=json.loads(BEAT.encode())["health"] | {"shares": ["n1"]}), "bad_field",
+                     id="shares-of-nobody"),
+        pytest.param(changed(health=json.loads(BEAT.encode())["health"] | {"shares": {"n1": "all"}}), "bad_field",
+                     id="a-share-that-is-no-number"),
     ],
 )  # fmt: skip
 def test_what_is_no_beat_is_refused_with_a_reason(data: bytes, reason: str) -> None:

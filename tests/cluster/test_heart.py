@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 from time import monotonic, monotonic_ns
 from types import SimpleNamespace
 
-from everline.cluster.beat import Activity
+from everline.cluster.beat import MAX_BYTES, Activity
 from everline.cluster.heart import BeatChannel, CutOff, Heart, MemoryBeatChannel
 from everline.cluster.table import ChangeKind, Member, NodeTable, Presence, TableChange
 from everline.errors import EverlineError
@@ -125,7 +125,7 @@ async def test_what_is_no_beat_is_counted_and_changes_nothing() -> None:
     async with beating(a):
         await until(lambda: a.presence("a") is Presence.ALIVE)
         await channel.publish(b"hello")
-        await channel.publish(b"{" * 5_000)
+        await channel.publish(b"{" * (MAX_BYTES + 1))
         await until(lambda: a.heart.ignored.total() == 2)
 
     assert dict(a.heart.ignored) == {"no_json": 1, "too_large": 1}

@@ -125,6 +125,6 @@ def test_places_come_from_the_cluster_file() -> None:
     members = members_of(topology)
     priorities = {one.role: place_of(topology, one.node, version="0.1.0").priority for one in members}
 
-    assert priorities == {"app": 0, "witness": 1, "ingest": None}
+    assert priorities == {"app": 0, "witness": 1, "ingest": None, "balancer": None}
     assert len(keeper_servers(topology)) == 3
     assert all(one.endswith(":2181") for one in keeper_servers(topology))

@@ -25,6 +25,8 @@ QUIET_S: Final = 1.5
 """A balancer that stops waits until nothing has come for so long: the VIP is at another one by then."""
 LONGEST_QUIET_S: Final = 4.0
 LOOK_S: Final = 0.1
+MOST_SHARES: Final = 100
+"""Told in a heartbeat, which has a bound; of more ingest nodes the metrics tell."""
 
 
 class BalancerRole:
@@ -68,10 +70,10 @@ class BalancerRole:
 
     def health(self, token: int) -> Health:
         """What its heartbeats say; `stored` is what it has passed on."""
-        tally = self._balancer.tally
+        tally, shares = self._balancer.tally, self._balancer.shares()
         return Health(
             bus_ok=not self._common.primary.trouble, leader_token=token, received=tally.received, stored=tally.routed,
-            shares={name: round(share, 4) for name, share in self._balancer.shares().items()},
+            shares={name: round(share, 4) for name, share in shares.items()} if len(shares) <= MOST_SHARES else {},
         )  # fmt: skip
 
     def unfit(self) -> str:
