@@ -2,12 +2,17 @@
 
 import asyncio
 import os
+import signal
 from collections.abc import Iterator
 
 import pytest
 from tests.peers.programs import missing_programs
 
 from everline.store.embedded import EmbeddedStore
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    # Started in the background of a shell. Every program that a test starts would inherit it, and never hear Ctrl-C.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

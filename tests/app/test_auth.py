@@ -141,7 +141,7 @@ def test_every_answer_has_the_security_headers(client: TestClient, path: str) ->
 
     assert "frame-ancestors 'none'" in headers["content-security-policy"]
     assert "unsafe" not in headers["content-security-policy"]
-    assert (headers["x-content-type-options"], headers["referrer-policy"]) == ("nosniff", "no-referrer")
+    assert (headers["x-content-type-options"], headers["referrer-policy"]) == ("nosniff", "same-origin")
 
 
 def test_a_short_token_is_no_token() -> None:

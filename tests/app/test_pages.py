@@ -182,3 +182,12 @@ def test_an_incomplete_answer_says_so_on_every_page(path: str) -> None:
 
     assert "Incomplete:" not in whole
     assert 'Incomplete: a part of the store has not answered since <time datetime="2026-09-21T14:13:20' in incomplete
+
+
+@pytest.mark.parametrize("path", ["/cluster", "/failovers", "/nodes/n1"])
+def test_a_node_that_is_alone_has_no_cluster_to_show(path: str) -> None:
+    """It says so, and offers no way there."""
+    said = page(path)
+
+    assert "This node runs alone: there is no cluster to look at." in said
+    assert 'href="/failovers"' not in page("/")

@@ -169,11 +169,15 @@ async def events(
 
 @router.get("/node")
 async def node(request: Request) -> JSONResponse:
-    """This node: its version, its packet ledger, and why it is not ready, if it is not."""
+    """This node: its version, its packet ledger, why it is not ready, and the line of the status strip of a cluster."""
     services = services_of(request)
     ledger = ledger_json(services.ledger())
     faults = list(services.readiness())
-    return JSONResponse({"node": services.node, "version": __version__, "ledger": ledger, "not_ready": faults})
+    glances = services.cluster.glance() if services.cluster else ()
+    strip: list[Json] = [{"text": one.text, "state": one.state, "sign": one.sign} for one in glances]
+    return JSONResponse(
+        {"node": services.node, "version": __version__, "ledger": ledger, "not_ready": faults, "strip": strip}
+    )
 
 
 def _packets(events: list[Event]) -> Iterator[CapturedPacket]:

@@ -5,11 +5,14 @@ from dataclasses import dataclass
 from time import time
 from typing import Protocol
 
+from everline.app.cluster_view import Glance, Sighting
 from everline.bus.live import LiveBus
 from everline.calls.event import Event
 from everline.calls.kpi import KpiBucket, Kpis
 from everline.calls.record import CallRecord
+from everline.cluster.entry import Entry
 from everline.store.filters import CallFilter, CallPage, PageKey
+from everline.topology.model import Topology
 
 
 class CallStore(Protocol):
@@ -38,6 +41,35 @@ class CallStore(Protocol):
 
     async def series(self, since_us: int, until_us: int, step_s: int) -> list[KpiBucket]:
         """The same, step by step."""
+        ...
+
+
+class ClusterSight(Protocol):
+    """How an app node sees its cluster."""
+
+    @property
+    def topology(self) -> Topology:
+        """What cluster.yaml says."""
+        ...
+
+    def glance(self) -> Sequence[Glance]:
+        """The line of the status strip, at once."""
+        ...
+
+    async def look(self) -> Sighting:
+        """Every program, asked now or a moment ago."""
+        ...
+
+    async def entries(self, since_us: int, limit: int) -> list[Entry]:
+        """The latest entries of the failover log since a time, newest last."""
+        ...
+
+    async def drain(self, node: str, *, who: str, reason: str) -> None:
+        """Take a node out of service; again: nothing more. Raises EverlineError while Keeper can't note it."""
+        ...
+
+    async def undrain(self, node: str) -> None:
+        """Take it back; the same."""
         ...
 
 
@@ -80,6 +112,7 @@ class Services:
         node: The name of this node.
         admin_token: Lets its bearer in; at least 16 characters.
         session_key: Signs session cookies; the same on every node, so that any of them may answer.
+        cluster: What this node sees of its cluster; None if it is alone.
         clock: UTC epoch seconds.
     """
 
@@ -91,4 +124,5 @@ class Services:
     node: str
     admin_token: str
     session_key: bytes
+    cluster: ClusterSight | None = None
     clock: Callable[[], float] = time

@@ -10,12 +10,15 @@ from starlette.responses import HTMLResponse
 
 from everline import __version__
 from everline.app import words
+from everline.app.cluster_view import SIGNS
 
 THEMES: Final = ("auto", "light", "dark")
 CLOCKS: Final = ("utc", "local")
 
 SECTIONS: Final = (("/", "Overview", "overview"), ("/live", "Live", "live"), ("/calls", "Calls", "calls"))
 """Path, title and icon of the entries of the rail."""
+CLUSTER_SECTIONS: Final = (("/cluster", "Cluster", "cluster"), ("/failovers", "Failovers", "failovers"))
+"""Those of a node that is not alone."""
 
 
 def call_path(call_id: str) -> str:
@@ -34,12 +37,15 @@ def page(
     """One page in the frame that all of them share."""
     services = request.app.state.services
     path = request.url.path
+    sections = (*SECTIONS, *CLUSTER_SECTIONS) if services.cluster else SECTIONS
     frame = {
         "theme": preference(request, "theme", THEMES),
         "clock": preference(request, "clock", CLOCKS),
         "here": path + (f"?{request.url.query}" if request.url.query else ""),
-        "section": next((one for one, _, _ in reversed(SECTIONS) if path == one or path.startswith(f"{one}/")), ""),
+        "section": next((one for one, _, _ in reversed(sections) if path == one or path.startswith(f"{one}/")), ""),
+        "sections": sections,
         "node": services.node,
+        "glances": services.cluster.glance() if services.cluster else None,
         "ledger": services.ledger(),
         "faults": services.readiness(),
         "partial_since_us": _partial_since_us(services.store.partial_since),
@@ -76,7 +82,7 @@ def _environment() -> Environment:
     }
     environment.globals |= {
         "version": __version__,
-        "sections": SECTIONS,
+        "signs": SIGNS,
         "outcomes": words.OUTCOME_WORDS,
         "outcome_key": words.outcome_key,
     }

@@ -9,7 +9,7 @@ from starlette.middleware import Middleware
 from starlette.staticfiles import StaticFiles
 
 from everline import __version__
-from everline.app import api, login, pages
+from everline.app import api, cluster_routes, login, pages
 from everline.app.auth import LoginThrottle, RequireAuth, Sessions
 from everline.app.events import StreamSlots
 from everline.app.problems import (
@@ -61,8 +61,10 @@ def create_app(services: Services) -> FastAPI:
     app.state.throttle = LoginThrottle()
     app.state.streams = StreamSlots()
     app.include_router(api.router, prefix="/api/v1")
+    app.include_router(cluster_routes.api, prefix="/api/v1")
     app.include_router(login.router, include_in_schema=False)
     app.include_router(pages.router, include_in_schema=False)
+    app.include_router(cluster_routes.pages, include_in_schema=False)
     app.router.routes.extend(vital_routes(services.readiness, services.metrics))
     app.mount("/static", StaticFiles(packages=[("everline.app", "static")]))
     return app

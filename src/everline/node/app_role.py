@@ -13,6 +13,7 @@ from everline.cluster.leader import Duty
 from everline.metrics import Measured, NodeCollector
 from everline.node.common import Common, Vitals
 from everline.node.leading import Leading
+from everline.node.sight import Sight
 
 
 class AppRole:
@@ -43,6 +44,7 @@ class AppRole:
             node=self._common.node.name,
             admin_token=secrets.admin_token,
             session_key=secrets.session_key.encode(),
+            cluster=Sight(self._common, vitals.rows),
         )
         return create_app(services)
 

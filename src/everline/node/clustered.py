@@ -119,7 +119,9 @@ class ClusterNode:
         )
         common.primary.listen(self._member.primary_changed)
         counted = MemberCollector(self._member, common.keeper, common.primary)
-        vitals = Vitals(self._unready, metrics_text(*self._part.collectors(), counted))
+        vitals = Vitals(
+            self._unready, metrics_text(*self._part.collectors(), counted), lambda: list(self._member.table.rows())
+        )
         doors = [door.address for door in topology.nodes_of(Role.NGINX)]
         self._server = HttpServer(self._part.application(vitals), http, proxies=doors)
 

@@ -15,6 +15,7 @@ from everline.cluster.beat import Health
 from everline.cluster.keeper import Keeper
 from everline.cluster.leader import Duty
 from everline.cluster.member import keeper_servers
+from everline.cluster.table import Row
 from everline.cluster.wiring import clickhouse_login, redis_settings, server_addresses
 from everline.cluster_file import Secrets
 from everline.store.servers import Server
@@ -76,10 +77,12 @@ class Vitals:
     Attributes:
         unready: Gives the reasons why the node must get no requests now.
         metrics: Gives the Prometheus text.
+        rows: Gives who is heard.
     """
 
     unready: Callable[[], list[str]]
     metrics: Callable[[], str]
+    rows: Callable[[], Sequence[Row]]
 
 
 class RolePart(Protocol):

@@ -2,7 +2,7 @@
 import { redrawTimes } from "./time.js";
 
 const STRIP_EVERY_MS = 10000;
-const PLACES = { o: "/", l: "/live", c: "/calls" };
+const PLACES = { o: "/", l: "/live", c: "/calls", m: "/cluster", f: "/failovers" };
 let afterG = false;
 
 for (const element of document.querySelectorAll("[data-needs-script]")) element.hidden = false;
@@ -13,7 +13,7 @@ document.getElementById("show-keys").addEventListener("click", () => keys.showMo
 
 document.addEventListener("keydown", (event) => {
   if (event.ctrlKey || event.metaKey || event.altKey || isTyping(event.target) || keys.open) return;
-  if (afterG && PLACES[event.key]) location.href = PLACES[event.key];
+  if (afterG && PLACES[event.key]) document.querySelector(`.rail a[href="${PLACES[event.key]}"]`)?.click();
   afterG = event.key === "g";
   if (event.key === "/") { event.preventDefault(); document.getElementById("q").focus(); }
   if (event.key === "?") keys.showModal();
@@ -57,9 +57,14 @@ async function refreshStrip() {
   try {
     const answer = await fetch("/api/v1/node");
     if (!answer.ok) return;
-    const { ledger } = await answer.json();
+    const { ledger, strip } = await answer.json();
     for (const element of document.querySelectorAll("[data-ledger]")) {
       element.textContent = ledger[element.dataset.ledger].toLocaleString("en");
     }
+    document.querySelectorAll("[data-glance]").forEach((element, index) => {
+      const { text, state, sign } = strip[index];
+      element.textContent = sign ? `${sign} ${text}` : text;
+      element.className = state ? `state ${state}` : "";
+    });
   } catch { /* The next round tries again; the stream state in the footer tells when the node is away. */ }
 }

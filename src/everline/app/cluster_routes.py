@@ -1,0 +1,182 @@
+"""The cluster and what happened to it: pages, and the API behind them."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Annotated, Final
+
+from fastapi import APIRouter, Form, Query
+from starlette.requests import Request
+from starlette.responses import JSONResponse, RedirectResponse, Response
+
+from everline.app.api import services_of
+from everline.app.cluster_view import Sighting, cluster_map, facts_of, map_json, pill_of
+from everline.app.failover_view import BAR_WIDTH, episode_json, told
+from everline.app.problems import ProblemError
+from everline.app.services import ClusterSight
+from everline.app.templates import page
+from everline.cluster.beat import Activity
+from everline.cluster.entry import Entry, episodes
+from everline.cluster.keeper import KeeperError
+from everline.cluster.member import MEMBER_ROLES
+from everline.topology.model import Node, Role
+
+MAX_ENTRIES: Final = 2_000
+
+DAY_H: Final = 24.0
+WILL: Final[Mapping[Role, str]] = {
+    Role.INGEST: "Balancers send its packets to others at once; it stores what it has, and goes on to answer.",
+    Role.BALANCER: "Its VIP goes to the other balancer; it passes on what still comes.",
+    Role.APP: "NGINX sends requests to the others, open pages go on there; if it leads, another one leads.",
+    Role.WITNESS: "It does not lead. Its vote for quorums stays: that is of Keeper and Sentinel beside it.",
+}
+"""What a drain does, before it is done."""
+
+Reason = Annotated[str, Form(max_length=256, description="Why; others see it.")]
+Hours = Annotated[float, Query(ge=0.01, le=24 * 366, description="How far back.")]
+Limit = Annotated[int, Query(ge=1, le=MAX_ENTRIES, description="Most entries, the latest.")]
+
+pages = APIRouter()
+api = APIRouter()
+
+
+def sight_of(request: Request) -> ClusterSight:
+    """
+    What this node sees of its cluster.
+
+    Raises:
+        ProblemError: It is alone.
+    """
+    sight = services_of(request).cluster
+    if sight is None:
+        step = "Describe a cluster in cluster.yaml, and start nodes by `everline run`."
+        raise ProblemError(404, "This node runs alone: there is no cluster to look at.", next_step=step)
+    return sight
+
+
+@pages.get("/cluster")
+async def cluster_page(request: Request) -> Response:
+    """Is it well, and what runs where?"""
+    seen = await sight_of(request).look()
+    return page(request, "cluster.html", seen=seen, map=cluster_map(seen))
+
+
+@pages.get("/failovers")
+async def failovers_page(request: Request, hours: Hours = 24, limit: Limit = 500) -> Response:
+    """What failed, and did it heal?"""
+    entries = await _entries(request, hours, limit)
+    return page(
+        request, "failovers.html", episodes=told(entries), entries=entries[::-1], hours=hours, limit=limit,
+        bar_width=BAR_WIDTH,
+    )  # fmt: skip
+
+
+@pages.get("/nodes/{name}")
+async def node_page(request: Request, name: str) -> Response:
+    """What one node does, and the button that takes it out of service."""
+    node = _node(request, name)
+    sight = sight_of(request)
+    seen = await sight.look()
+    entries = [one for one in await _entries(request, DAY_H, MAX_ENTRIES) if one.node == name]
+    return page(
+        request, "node.html", seen=seen, name=name, pill=pill_of(seen, node), facts=facts_of(seen, node),
+        entries=entries[::-1], will=WILL[node.role], is_drained=_is_drained(seen, name),
+    )  # fmt: skip
+
+
+@pages.post("/nodes/{name}/drain")
+async def drain_by_page(request: Request, name: str, reason: Reason = "") -> Response:
+    """Take a node out of service, and show it."""
+    await _drain(request, name, reason)
+    return RedirectResponse(f"/nodes/{name}", 303)
+
+
+@pages.post("/nodes/{name}/undrain")
+async def undrain_by_page(request: Request, name: str) -> Response:
+    """Take it back, and show it."""
+    await _undrain(request, name)
+    return RedirectResponse(f"/nodes/{name}", 303)
+
+
+@api.post("/nodes/{name}/drain")
+async def drain(request: Request, name: str, reason: Reason = "") -> JSONResponse:
+    """Take a node out of service: it finishes what it has, is sent nothing new, and does not lead. Again: no change."""
+    await _drain(request, name, reason)
+    return JSONResponse({"node": name, "drained": True})
+
+
+@api.post("/nodes/{name}/undrain")
+async def undrain(request: Request, name: str) -> JSONResponse:
+    """Take it back. Again: no change."""
+    await _undrain(request, name)
+    return JSONResponse({"node": name, "drained": False})
+
+
+@api.get("/cluster")
+async def cluster(request: Request) -> JSONResponse:
+    """Every program as it answers this node now, who leads, and what follows from what is not well."""
+    return JSONResponse(map_json(await sight_of(request).look()))
+
+
+@api.get("/failovers")
+async def failovers(request: Request, hours: Hours = 24, limit: Limit = 500) -> JSONResponse:
+    """The failover log of some hours, oldest first: its entries, and the episodes that they tell."""
+    entries = await _entries(request, hours, limit)
+    return JSONResponse(
+        {"episodes": [episode_json(one) for one in episodes(entries)], "entries": [one.as_json() for one in entries]}
+    )
+
+
+def _node(request: Request, name: str) -> Node:
+    """
+    A node that can be drained.
+
+    Raises:
+        ProblemError: There is none of that name, or it is no process of Everline.
+    """
+    topology = sight_of(request).topology
+    node = next((one for one in topology.nodes if one.name == name), None)
+    if node is None:
+        raise ProblemError(404, f"No node has the name {name[:80]!r}.", next_step="See /cluster for their names.")
+    if node.role not in MEMBER_ROLES:
+        step = f"Only Everline's own nodes are drained: {', '.join(MEMBER_ROLES)}."
+        raise ProblemError(409, f"{name} is {node.role}.", next_step=step)
+    return node
+
+
+async def _drain(request: Request, name: str, reason: str) -> None:
+    node = _node(request, name)
+    client = request.client.host if request.client else "nowhere"
+    who = f"an operator at {client}, through {services_of(request).node}"
+    with _in_our_words():
+        await sight_of(request).drain(node.name, who=who, reason=reason)
+
+
+async def _undrain(request: Request, name: str) -> None:
+    node = _node(request, name)
+    with _in_our_words():
+        await sight_of(request).undrain(node.name)
+
+
+@contextmanager
+def _in_our_words() -> Iterator[None]:
+    """
+    What Keeper can't do now, as an answer.
+
+    Raises:
+        ProblemError: 503.
+    """
+    try:
+        yield
+    except KeeperError as fault:
+        step = "Look at /cluster whether it was done, and try again once Keeper has a majority."
+        raise ProblemError(503, str(fault), next_step=step, retry_after_s=5) from fault
+
+
+def _is_drained(seen: Sighting, name: str) -> bool:
+    row = seen.rows.get(name)
+    return bool(row and row.beat and row.beat.activity is Activity.DRAINED)
+
+
+async def _entries(request: Request, hours: float, limit: int) -> list[Entry]:
+    since_us = int((services_of(request).clock() - hours * 3600) * 1e6)
+    return await sight_of(request).entries(since_us, limit)
