@@ -20,7 +20,7 @@ from everline.store.schema import DATABASE, HOUR_US
 from everline.topology.model import ClickHouseOptions, Node, Role, Vip
 
 FORGETFUL_TABLES = ("messages_local", "calls_local")
-COMMAND_S = 100.0
+COMMAND_S = 180.0
 """Longer than the longest patience of a command: what it says when it is at its end is to be seen."""
 FORGOTTEN_CALLS = 500
 WHOLE_AGAIN_S = 60.0

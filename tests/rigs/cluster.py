@@ -150,11 +150,13 @@ class ClusterRig:
         """Where a node keeps what it keeps."""
         return self.cluster.root / "data" / name
 
-    def everline(self, *words: str, file: Path | None = None) -> "subprocess.CompletedProcess[str]":
+    def everline(
+        self, *words: str, file: Path | None = None, within_s: float = WITHIN_S
+    ) -> "subprocess.CompletedProcess[str]":
         """One command of an operator, in a process of its own."""
         return subprocess.run(
             [str(self.program), *words, "--cluster", str(file or self.cluster.root / "etc" / "cluster.yaml")],
-            capture_output=True, text=True, timeout=WITHIN_S, check=False,
+            capture_output=True, text=True, timeout=within_s, check=False,
         )  # fmt: skip
 
     # --- nodes ---
