@@ -105,8 +105,19 @@ class RedisRig:
             time.sleep(0.05)
 
     def start(self) -> None:
-        """Start those that do not run, each from its first configuration, and wait until all is ready."""
-        for one in (*self.servers, *self.sentinels):
+        """
+        Start those that do not run, each from its first configuration, and wait until all is ready.
+
+        Sentinels last: they ask a primary for its replicas when they begin, and again after ten seconds.
+        """
+        for one in self.servers:
+            if one.process is None:
+                one.start()
+        deadline = time.monotonic() + _START_S
+        while not any(one.ask("INFO", "replication").count("state=online") == 2 for one in self.servers):
+            assert time.monotonic() < deadline, f"no primary has both replicas\n{self.logs()}"
+            time.sleep(0.05)
+        for one in self.sentinels:
             if one.process is None:
                 one.start()
         self.until_ready()
@@ -121,7 +132,7 @@ class RedisRig:
         for one in (*self.servers, *self.sentinels):
             if one.process is not None:
                 one.signal(signal.SIGCONT)
-        if any(one.process is None for one in self.servers):
+        if any(one.process is None for one in self.servers) or not self._is_ready():
             self.kill_all()  # Those that were failed over know another order than their first configuration.
         self.start()
         self.primary().ask("FLUSHALL")
