@@ -13,9 +13,9 @@ from everline.calls.event import EventBatch
 from everline.cluster.keeper import KeeperError
 from everline.cluster.visit import Visit, visiting
 from everline.drill.recovery import Moment, Probe
-from everline.lab.ip import ip_json
+from everline.lab.ip import ip_batch, ip_json
 from everline.lab.lab import Lab
-from everline.lab.names import DATA
+from everline.lab.names import DATA, front_link
 from everline.store.schema import DATABASE, HOUR_US
 from everline.topology.model import ClickHouseOptions, Node, Role, Vip
 
@@ -59,6 +59,17 @@ class Site(Eyes):
             if any(one.get("local") == vip.address for one in data["addr_info"]):
                 return node
         raise AssertionError(f"nobody has {vip.address}")
+
+    @asynccontextmanager
+    async def misled_to(self, node: Node, vip: Vip) -> AsyncIterator[None]:
+        """Those outside send what is for a VIP to this host, whatever they hear, as before they hear of a move."""
+        [data] = await asyncio.to_thread(ip_json, "link", "show", "dev", DATA, namespace=self._lab.namespace(node))
+        entry = f"neighbour {{}} {vip.address} lladdr {data['address']} dev {front_link(self.topology.cluster)}"
+        await asyncio.to_thread(ip_batch, [f"{entry.format('replace')} nud permanent"])
+        try:
+            yield
+        finally:
+            await asyncio.to_thread(ip_batch, [entry.format("delete")])
 
     def left_by_balancers(self, member: Node, since: Moment) -> Probe:
         """Whether every balancer has said, after a moment, that it sends no more to an ingest node."""

@@ -49,6 +49,25 @@ async def test_a_front_that_knows_no_calls_changes_no_record(site: Site) -> None
     print(f"\n{verdict.sent:,} packets sprayed over {len(site.destinations)} nodes: records equal")
 
 
+async def test_what_still_comes_to_a_host_that_gave_the_vip_up_is_balanced(site: Site) -> None:
+    """Those outside hear last of a move: what they send to the old host meanwhile is taken there."""
+    vip = site.front_vip
+    holder = await site.holder(vip)
+    [other] = [node for node in vip.nodes if node.name != holder.name]
+    before = await site.balanced(without=[holder])
+
+    async with site.misled_to(other, vip):
+        with socket.socket(type=socket.SOCK_DGRAM) as agent:
+            for datagram in datagrams(range(BURST), time.time_ns() // 1000):
+                agent.sendto(datagram, (site.front.host, site.front.hep_port))
+
+        async def all_received() -> bool:
+            return await site.balanced(without=[holder]) == before + BURST
+
+        await until(all_received, within_s=EQUAL_S, what=f"{other.name} has received all calls")
+    assert (await site.holder(vip)).name == holder.name
+
+
 async def test_one_agent_with_one_socket_spreads_evenly(site: Site) -> None:
     """What hashes addresses would give all of them to one node."""
     before, received = await site.given(), await site.balanced()

@@ -53,6 +53,20 @@ def test_the_router_id_of_a_vip_stays_and_no_two_of_a_segment_share_one() -> Non
     assert router_ids(addresses) == router_ids(addresses[::-1])
 
 
+def test_a_host_takes_late_datagrams_for_balancers_alone(tmp_path: Path) -> None:
+    """A connection of NGINX's VIP belongs to the host that has it; a rule for UDP answers no ARP."""
+    both, alone = (places_in(tmp_path / name) for name in ("both", "alone"))
+    written(with_vips(balancer="fd00::100", nginx="10.0.0.101"), both)
+    written(with_vips(nginx="10.0.0.101"), alone)
+    taken, plain = (Path(one.config_root, "a1-keepalived", "keepalived.conf").read_text() for one in (both, alone))
+
+    assert "local fd00::100/128 dev lo scope host table 9060" in taken
+    assert [line.strip() for line in taken.splitlines() if "ipproto" in line] == [
+        "to fd00::100/128 ipproto udp lookup 9060 priority 9060"
+    ]
+    assert "static_r" not in plain
+
+
 @pytest.mark.peers("keepalived")
 @pytest.mark.parametrize(
     "vips", [{"balancer": "10.0.0.100"}, {"nginx": "10.0.0.101"}, {"balancer": "10.0.0.100", "nginx": "10.0.0.101"}]
