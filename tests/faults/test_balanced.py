@@ -4,6 +4,7 @@ import asyncio
 import secrets
 import socket
 import time
+from itertools import islice
 from pathlib import Path
 from random import Random
 
@@ -58,13 +59,13 @@ async def test_what_still_comes_to_a_host_that_gave_the_vip_up_is_balanced(site:
 
     async with site.misled_to(other, vip):
         with socket.socket(type=socket.SOCK_DGRAM) as agent:
-            for datagram in datagrams(range(BURST), time.time_ns() // 1000):
+            for datagram in islice(datagrams(range(BURST), time.time_ns() // 1000), BURST):
                 agent.sendto(datagram, (site.front.host, site.front.hep_port))
 
         async def all_received() -> bool:
             return await site.balanced(without=[holder]) == before + BURST
 
-        await until(all_received, within_s=EQUAL_S, what=f"{other.name} has received all calls")
+        await until(all_received, within_s=EQUAL_S, what=f"{other.name} has received all of it")
     assert (await site.holder(vip)).name == holder.name
 
 
