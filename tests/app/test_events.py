@@ -28,12 +28,12 @@ async def bus_after_a_call(*, kept: int = 100) -> MemoryBus:
 
 
 async def read(bus: MemoryBus, last_event_id: str, *, pieces: int) -> list[tuple[str, str]]:
-    """The next pieces of a stream as (id, event), the retry line aside."""
+    """The next pieces of a stream as (id, event), what it says first aside."""
     stream = event_stream(bus, last_event_id, heartbeat_s=0.01)
     found = []
     async with asyncio.timeout(5):
         async for piece in stream:
-            if piece.startswith("retry:"):
+            if piece.startswith(("retry:", "event: hello")):
                 continue
             fields = dict(line.split(": ", 1) for line in piece.splitlines() if line and not line.startswith(":"))
             found.append((fields.get("id", ""), fields["event"]))
@@ -87,9 +87,9 @@ async def test_an_event_carries_its_call() -> None:
     """So that a page needs no second question."""
     bus = await bus_after_a_call()
     stream = event_stream(bus, await at(bus, 0))
-    await anext(stream)
+    pieces = [await anext(stream) for _ in range(3)]
 
-    data = json.loads((await anext(stream)).split("data: ")[1])
+    data = json.loads(pieces[-1].split("data: ")[1])
 
     assert (data["event_type"], data["caller_uri"], data["call"]["call_id"]) == (
         "call_create", "sip:+49301@example.org", "call-1@test",
@@ -103,7 +103,22 @@ async def test_a_stream_ends_in_time() -> None:
     async with asyncio.timeout(5):
         pieces = [one async for one in event_stream(bus, "", heartbeat_s=0.01, stream_s=0.05)]
 
-    assert len(pieces) >= 2
+    assert len(pieces) >= 3
+
+
+async def test_a_stream_names_its_node_first_and_ends_when_that_closes() -> None:
+    """With nothing cut in two: the browser goes on after the last event, at another node."""
+    bus, closing = await bus_after_a_call(), asyncio.Event()
+    stream = event_stream(bus, await at(bus, 3), node="app-1", closing=closing, heartbeat_s=0.01)
+
+    pieces = [await anext(stream) for _ in range(3)]
+    closing.set()
+    async with asyncio.timeout(5):
+        rest = [piece async for piece in stream]
+
+    assert pieces[1] == 'event: hello\ndata: {"node":"app-1"}\n\n'
+    assert pieces[2].splitlines()[:2] == [f"id: {await at(bus, 4)}", "event: call_hangup"]
+    assert all(piece.endswith("\n\n") for piece in rest)
 
 
 async def test_streams_are_counted_and_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -131,15 +146,18 @@ class AbsentBus(MemoryBus):
 
 
 async def test_a_stream_lives_on_while_the_bus_is_gone(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The browser stays connected, is told nothing meanwhile, and misses nothing."""
+    """The browser stays connected, is told that what it shows grows old, and why, and misses nothing."""
     monkeypatch.setattr(events, "ASK_AGAIN_S", 0.01)
     bus = AbsentBus()
     bus.absent = True
-    reading = asyncio.create_task(read(bus, await at(bus, 0), pieces=4))
-    await asyncio.sleep(0.05)
-    assert not reading.done()
+    stream = event_stream(bus, await at(bus, 0), heartbeat_s=0.01)
+    async with asyncio.timeout(5):
+        told = [await anext(stream) for _ in range(5)]
+    assert set(told[2:]) == {'event: unsure\ndata: {"why":"Redis gives no answer"}\n\n'}
 
     await bus.insert(EventBatch.of(answered_call()))
     bus.absent = False
+    async with asyncio.timeout(5):
+        names = [(await anext(stream)).splitlines()[1] for _ in range(4)]
 
-    assert [name for _, name in await reading] == ["call_create", "caller_ringing", "call_answer", "call_hangup"]
+    assert names == [f"event: {name}" for name in ("call_create", "caller_ringing", "call_answer", "call_hangup")]

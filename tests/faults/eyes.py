@@ -61,7 +61,7 @@ class Eyes:
         self.topology = visit.topology
         self.keeper = visit.keeper
         self.servers = {server.name: server for server in visit.servers}
-        self._secrets = visit.secrets
+        self.secrets = visit.secrets
         self._redis = redis_settings(visit.topology, visit.secrets)
         self._sentinels = Sentinels(self._redis)
 
@@ -88,7 +88,7 @@ class Eyes:
 
     async def faults(self) -> list[str]:
         """All that keeps the cluster from being whole, as its nodes say."""
-        reports = await probe(self.topology, self._secrets, deadline_s=LOOK_S)
+        reports = await probe(self.topology, self.secrets, deadline_s=LOOK_S)
         found = [
             f"{one.node}: {'; '.join(one.faults)}"
             for one in reports
@@ -229,7 +229,7 @@ class Eyes:
     async def keeper_leader(self) -> Node | None:
         """The leader of Keeper's own quorum."""
         nodes = self.topology.nodes_of(Role.KEEPER)
-        reports = await probe(self.topology, self._secrets, deadline_s=LOOK_S, nodes=nodes)
+        reports = await probe(self.topology, self.secrets, deadline_s=LOOK_S, nodes=nodes)
         return next((node for node, said in zip(nodes, reports, strict=True) if said.said == "leader"), None)
 
     # --- what nodes say of themselves ---

@@ -5,7 +5,6 @@ import secrets
 import socket
 import time
 from itertools import islice
-from pathlib import Path
 from random import Random
 
 import pytest
@@ -20,7 +19,8 @@ from everline.drill.load import LoadPlan, running_load
 from everline.drill.report import DrillResult
 from everline.drill.verdict import verdict_when_equal
 
-CLUSTER_YAML = (Path(__file__).parents[2] / "examples" / "single-site.yaml").read_text()
+pytestmark = pytest.mark.parametrize("lab", ["single-site"], indirect=True, scope="session")
+
 SPRAYED_S = 8.0
 EQUAL_S = 30.0
 CALLS = 5_000

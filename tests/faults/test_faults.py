@@ -1,8 +1,5 @@
 """Every fault of the table, one after another, on one lab of two regions and a witness."""
 
-import re
-from pathlib import Path
-
 import pytest
 from tests.faults.fault import Fault
 from tests.faults.site import Site
@@ -11,9 +8,7 @@ from tests.faults.table import FAULTS
 
 from everline.drill.report import DrillResult
 
-EXAMPLE = Path(__file__).parents[2] / "examples" / "two-regions-and-witness.yaml"
-CLUSTER_YAML = re.sub(r"balancer: , |balancer: [0-9.]+, |^ +balancer:\n", "", EXAMPLE.read_text(), flags=re.MULTILINE)
-"""Agents send to the ingest nodes themselves here: what balancers do has a lab of its own."""
+pytestmark = pytest.mark.parametrize("lab", ["two-regions-and-witness"], indirect=True, scope="session")
 
 
 @pytest.mark.faults

@@ -8,7 +8,7 @@ import httpx2
 import pytest
 from starlette.applications import Starlette
 from starlette.requests import Request
-from starlette.responses import PlainTextResponse
+from starlette.responses import PlainTextResponse, StreamingResponse
 from starlette.routing import Route
 
 from everline.config import Endpoint
@@ -46,3 +46,34 @@ async def test_only_nginx_is_believed_when_it_names_the_client(proxies: list[str
     """Else whoever guesses tokens could be another one each time, and the throttle of logins would count none."""
     async with serving(proxies) as url, httpx2.AsyncClient() as client:
         assert (await client.get(url, headers=CLAIMED)).text == seen
+
+
+async def test_who_is_told_of_the_end_finds_the_door_closed() -> None:
+    """Else a stream that ends for it would come back to the same node."""
+    closing = asyncio.Event()
+    tried: list[OSError] = []
+
+    async def stay(_: Request) -> StreamingResponse:
+        async def until_closing() -> AsyncIterator[str]:
+            yield "here\n"
+            await closing.wait()
+            try:
+                await asyncio.open_connection("127.0.0.1", port)
+            except OSError as refused:
+                tried.append(refused)
+            yield "gone\n"
+
+        return StreamingResponse(until_closing())
+
+    listening = http_socket(Endpoint("127.0.0.1", 0))
+    port = listening.getsockname()[1]
+    server = HttpServer(Starlette(routes=[Route("/", stay)]), listening, closing=closing)
+    running = asyncio.create_task(server.run_until_stopped())
+    async with httpx2.AsyncClient() as client, client.stream("GET", server.url) as answer:
+        lines = answer.aiter_lines()
+        assert await anext(lines) == "here"
+        stopping = asyncio.create_task(server.stop())
+        assert [line async for line in lines] == ["gone"]
+    await asyncio.gather(stopping, running)
+
+    assert len(tried) == 1

@@ -158,11 +158,18 @@ async def events(
     last_event_id: Annotated[str, Header(max_length=200)] = "",
     since: Annotated[str, Query(max_length=200, description="Like Last-Event-ID, for a first connection.")] = "",
 ) -> StreamingResponse:
-    """Live transitions as server-sent events; `reset` says that some were missed and all must be loaded again."""
+    """
+    Live transitions as server-sent events; `reset` says that some were missed and all must be loaded again.
+
+    `hello` names the node, `alive` comes every second, `unsure` while live state can't be asked.
+    """
     slots: StreamSlots = request.app.state.streams
     if slots.is_full:
         raise ProblemError(503, "Too many event streams are open on this node.", retry_after_s=5)
-    stream = slots.held(event_stream(services_of(request).bus, last_event_id or since))
+    services = services_of(request)
+    stream = slots.held(
+        event_stream(services.bus, last_event_id or since, node=services.node, closing=services.closing)
+    )
     # X-Accel-Buffering: NGINX would hold events back otherwise.
     return StreamingResponse(stream, media_type="text/event-stream", headers={"X-Accel-Buffering": "no"})
 

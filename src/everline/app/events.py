@@ -9,8 +9,11 @@ from everline.app.call_json import transition_json
 from everline.bus.errors import BusError
 from everline.bus.live import LiveBus, Position
 
-HEARTBEAT_S: Final = 5.0
-"""Less than the read timeouts of usual proxies, and often enough that a page can call itself stale soon."""
+HEARTBEAT_S: Final = 1.0
+"""
+A node that hangs is known by its silence: NGINX leaves it after three of them (`proxy_read_timeout` of its events), a
+page a little later.
+"""
 
 STREAM_S: Final = 3600.0
 """A stream ends after an hour and the client resumes: so drained nodes and old sessions do not hold on."""
@@ -20,23 +23,32 @@ MAX_STREAMS: Final = 256
 RETRY_MS: Final = 1000
 
 ASK_AGAIN_S: Final = 0.5
-"""How soon a stream asks a bus again that could not be asked; it says itself when it can't."""
+"""How soon a stream asks a bus again that could not be asked."""
 
 HEARTBEAT: Final = ": heartbeat\nevent: alive\ndata: {}\n\n"
 """The comment keeps proxies from closing; the event, which has no id, shows a page that the stream lives."""
 
 
 async def event_stream(
-    bus: LiveBus, last_event_id: str, *, heartbeat_s: float = HEARTBEAT_S, stream_s: float = STREAM_S
+    bus: LiveBus,
+    last_event_id: str,
+    *,
+    node: str = "",
+    closing: asyncio.Event | None = None,
+    heartbeat_s: float = HEARTBEAT_S,
+    stream_s: float = STREAM_S,
 ) -> AsyncIterator[str]:
     """
-    Transitions after an id, as lines of `text/event-stream`.
+    Transitions after an id, as lines of `text/event-stream`; before them `hello`, which names the node.
 
-    While the bus cannot be asked, nothing is sent, not even a heartbeat: the page shows itself that it is stale.
+    While the bus cannot be asked, the stream says `unsure` and why, so that a page knows both: the node is there, and
+    what the page shows grows old.
 
     Args:
         bus: Where they come from.
         last_event_id: `<epoch>:<stream id>` of the last event that the client has seen; empty to begin now.
+        node: Who serves it.
+        closing: Once set, the stream ends within a heartbeat: the client resumes at another node.
         heartbeat_s: A heartbeat is sent after so long a silence.
         stream_s: The stream ends after about so long.
     """
@@ -44,7 +56,8 @@ async def event_stream(
     ends_at = clock() + stream_s
     position, is_new = Position.parse(last_event_id), not last_event_id
     yield f"retry: {RETRY_MS}\n\n"
-    while clock() < ends_at:
+    yield _notice("hello", {"node": node})
+    while clock() < ends_at and not (closing and closing.is_set()):
         try:
             news = await bus.transitions_after(position) if position else None
             if news is None or position is None:
@@ -59,7 +72,8 @@ async def event_stream(
             if not news:
                 yield HEARTBEAT
             await bus.wait(position, heartbeat_s)
-        except BusError:
+        except BusError as fault:
+            yield _notice("unsure", {"why": str(fault)})
             await asyncio.sleep(ASK_AGAIN_S)
 
 
@@ -82,6 +96,11 @@ class StreamSlots:
     def is_full(self) -> bool:
         """Whether there is no room for one more."""
         return self.open >= MAX_STREAMS
+
+
+def _notice(name: str, data: object) -> str:
+    """About the stream itself: without an id, since it is nothing to resume after."""
+    return f"event: {name}\ndata: {json.dumps(data, separators=(',', ':'))}\n\n"
 
 
 def _event(position: Position, name: str, data: object) -> str:

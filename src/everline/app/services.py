@@ -1,7 +1,8 @@
 """What the web application stands on: handed in once, so that a test can hand in its own."""
 
+import asyncio
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from time import time
 from typing import Protocol
 
@@ -114,6 +115,7 @@ class Services:
         session_key: Signs session cookies; the same on every node, so that any of them may answer.
         cluster: What this node sees of its cluster; None if it is alone.
         clock: UTC epoch seconds.
+        closing: Set once this node takes no more requests: streams end, and go on elsewhere.
     """
 
     store: CallStore
@@ -126,3 +128,4 @@ class Services:
     session_key: bytes
     cluster: ClusterSight | None = None
     clock: Callable[[], float] = time
+    closing: asyncio.Event = field(default_factory=asyncio.Event)

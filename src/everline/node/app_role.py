@@ -45,6 +45,7 @@ class AppRole:
             admin_token=secrets.admin_token,
             session_key=secrets.session_key.encode(),
             cluster=Sight(self._common, vitals.rows),
+            closing=vitals.closing,
         )
         return create_app(services)
 

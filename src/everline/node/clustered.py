@@ -119,11 +119,15 @@ class ClusterNode:
         )
         common.primary.listen(self._member.primary_changed)
         counted = MemberCollector(self._member, common.keeper, common.primary)
+        closing = asyncio.Event()
         vitals = Vitals(
-            self._unready, metrics_text(*self._part.collectors(), counted), lambda: list(self._member.table.rows())
+            self._unready,
+            metrics_text(*self._part.collectors(), counted),
+            lambda: list(self._member.table.rows()),
+            closing,
         )
         doors = [door.address for door in topology.nodes_of(Role.NGINX)]
-        self._server = HttpServer(self._part.application(vitals), http, proxies=doors)
+        self._server = HttpServer(self._part.application(vitals), http, closing=closing, proxies=doors)
 
     async def serve_until(self, stop: asyncio.Event) -> None:
         """Work until told to stop; whatever breaks ends the node, and another one takes over."""

@@ -78,11 +78,13 @@ class Vitals:
         unready: Gives the reasons why the node must get no requests now.
         metrics: Gives the Prometheus text.
         rows: Gives who is heard.
+        closing: Set once the node takes no more requests.
     """
 
     unready: Callable[[], list[str]]
     metrics: Callable[[], str]
     rows: Callable[[], Sequence[Row]]
+    closing: asyncio.Event
 
 
 class RolePart(Protocol):

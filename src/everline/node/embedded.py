@@ -92,7 +92,8 @@ class Node:
         self._store = EmbeddedStore.open(data.store)
         self._bus = MemoryBus(max_calls=config.live.max_calls)
         self.front = Front(config.ingest, node=config.name, store=self._store, bus=self._bus)
-        self._server = HttpServer(create_app(self._services()), http)
+        services = self._services()
+        self._server = HttpServer(create_app(services), http, closing=services.closing)
         self._started = False
         self._stopped = False
 

@@ -19,12 +19,18 @@ class HttpServer(uvicorn.Server):
     A server that leaves the signals to the node.
 
     Args:
+        closing: Set when it stops, once nobody can connect any more: whoever is cut off then comes to another node.
         proxies: Addresses of those who are believed when they say, by X-Forwarded-For, whose request it is; whoever is
             on this machine anyway unless told otherwise.
     """
 
     def __init__(
-        self, application: ASGIApp, listening: socket.socket, *, proxies: Iterable[str] = ("127.0.0.1",)
+        self,
+        application: ASGIApp,
+        listening: socket.socket,
+        *,
+        closing: asyncio.Event | None = None,
+        proxies: Iterable[str] = ("127.0.0.1",),
     ) -> None:
         super().__init__(
             uvicorn.Config(
@@ -37,6 +43,7 @@ class HttpServer(uvicorn.Server):
             )
         )
         self._listening = listening
+        self._closing = closing or asyncio.Event()
         self._ended = asyncio.Event()
         self._begun = False
 
@@ -60,6 +67,13 @@ class HttpServer(uvicorn.Server):
             await self.serve(sockets=[self._listening])
         finally:
             self._ended.set()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Close the door, then tell those who would stay for ever, then wait for all who are inside."""
+        for server in self.servers:
+            server.close()
+        self._closing.set()
+        await super().shutdown(sockets)
 
     async def stop(self) -> None:
         """Take no more requests; return when the last answer was given."""

@@ -1,27 +1,25 @@
 // The live table follows the event stream. New rows enter at the top; nothing moves while it is paused or being pointed at.
+import { follow } from "./stream.js";
 import { duration, timeElement } from "./time.js";
 
-const STALE_MS = 12000;
+const LOAD_AGAIN_MS = 1000;
 const OVER_MS = 8000;
 const WORDS = { trying: ["…", "trying"], ringing: ["♪", "ringing"], answered: ["✓", "answered", "good"], ended: ["■", "ended"] };
-const EVENTS = ["call_create", "caller_ringing", "call_answer", "call_hangup"];
 
 const table = document.getElementById("live");
 const body = table.tBodies[0];
 const limit = Number(table.dataset.limit);
 const pause = document.getElementById("pause");
 const filter = document.getElementById("live-filter");
-const stream = document.getElementById("stream");
 const waiting = document.getElementById("waiting");
 let held = [];
-let heardAt = Date.now();
+let loading = false;
 let pointed = false;
 
-const source = new EventSource(`/api/v1/events?since=${encodeURIComponent(table.dataset.position)}`);
-for (const name of EVENTS) source.addEventListener(name, (event) => { heard(); take(JSON.parse(event.data).call); });
-source.addEventListener("reset", () => { heard(); reload(); });
-source.addEventListener("alive", heard);
-source.addEventListener("open", heard);
+document.addEventListener("stream", ({ detail }) => {
+  if (detail.name === "reset") reload(); else if (detail.data.call) take(detail.data.call);
+});
+follow(table.dataset.position);
 
 pause.addEventListener("click", () => setPaused(!isPaused()));
 filter.addEventListener("input", () => { for (const row of body.rows) sift(row); });
@@ -40,17 +38,17 @@ function setPaused(paused) {
   release();
 }
 
-function heard() { heardAt = Date.now(); }
+function isHeld() { return isPaused() || pointed || loading; }
 
 // Changes wait while the table is held; beyond what fits into it, the whole table is loaded again instead.
 function take(call) {
-  if (isPaused() || pointed) held.push(call); else apply(call);
+  if (isHeld()) held.push(call); else apply(call);
   if (held.length > 5 * limit) held = [null];
   tell();
 }
 
 function release() {
-  if (isPaused() || pointed) return;
+  if (isHeld()) return;
   const calls = held;
   held = [];
   if (calls[0] === null) reload(); else calls.forEach(apply);
@@ -118,16 +116,20 @@ function tick() {
     for (const row of body.querySelectorAll("tr.over")) if (Date.now() - row.dataset.overAt > OVER_MS) row.remove();
     tell();
   }
-  const silent = Date.now() - heardAt;
-  if (source.readyState === EventSource.CLOSED) stream.textContent = "closed: load the page again";
-  else if (source.readyState === EventSource.CONNECTING) stream.textContent = "reconnecting";
-  else stream.textContent = silent > STALE_MS ? `stale ${Math.round(silent / 1000)} s` : "live";
 }
 
+// All anew, until it succeeds. What is told meanwhile is newer than the answer, and is applied to it.
 async function reload() {
-  const answer = await fetch(`/api/v1/live?limit=${limit}`);
-  if (!answer.ok) return;
-  const { calls } = await answer.json();
-  body.replaceChildren(...calls.map(draw));
-  tell();
+  if (loading) return;
+  loading = true;
+  try {
+    const answer = await fetch(`/api/v1/live?limit=${limit}`, { signal: AbortSignal.timeout(5 * LOAD_AGAIN_MS) });
+    if (!answer.ok) throw new Error(answer.statusText);
+    const { calls } = await answer.json();
+    body.replaceChildren(...calls.map(draw));
+    loading = false;
+    release();
+  } catch {
+    setTimeout(() => { loading = false; reload(); }, LOAD_AGAIN_MS);
+  }
 }

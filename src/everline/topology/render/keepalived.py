@@ -56,7 +56,7 @@ class Instance:
 
     @property
     def is_late_taken(self) -> bool:
-        """Whether what comes here without the VIP is of use: a datagram is, a piece of another host's connection not."""
+        """Whether what comes here without the VIP is of use: datagrams are, pieces of a host's connections are not."""
         return self.vip.role is Role.BALANCER
 
 

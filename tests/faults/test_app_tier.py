@@ -1,0 +1,264 @@
+"""Whoever looks at a page does not notice what dies behind it; in a real browser, through the VIP of NGINX."""
+
+import asyncio
+import secrets
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager
+from itertools import pairwise
+from pathlib import Path
+from typing import Final
+
+import httpx2
+import pytest
+from tests.faults.eyes import until
+from tests.faults.site import Site
+from tests.faults.streams import TRANSITIONS, Followers, Heard, Tab, chromium
+
+from everline.drill.load import LoadPlan, running_load
+from everline.drill.recovery import Moment
+from everline.topology.model import AppOptions, Node, Role
+
+pytestmark = [
+    pytest.mark.parametrize("lab", ["single-site"], indirect=True, scope="session"),
+    pytest.mark.peers("chromium", "chromedriver"),
+]
+
+RATE_PER_S: Final = 100.0
+READY_S: Final = 30.0
+SEEN_S: Final = 2.0
+"""How long a page is watched before and after."""
+STREAMS: Final = 50
+
+
+@pytest.fixture
+def tab(tmp_path: Path) -> Iterator[Tab]:
+    """A browser."""
+    with chromium(str(tmp_path)) as opened:
+        yield opened
+
+
+class Watched:
+    """A page of live calls under load, and a second look at the same stream by a way that no fault here touches."""
+
+    def __init__(self, site: Site, tab: Tab, observer: Followers) -> None:
+        self.site = site
+        self.tab = tab
+        self._observer = observer
+
+    async def serving(self) -> Node:
+        """Who serves the page's stream."""
+        return self.site.topology.node(await self.tab.serving())
+
+    async def until_served_by(self, node: Callable[[str], bool], what: str) -> None:
+        """Once it hears from such a node, with what is said after that."""
+
+        async def is_so() -> bool:
+            return node(await self.tab.serving())
+
+        await until(is_so, within_s=READY_S, what=what)
+        await asyncio.sleep(SEEN_S)
+
+    async def gap_s(self, fault: Moment) -> float:
+        """The longest silence on the page since a fault."""
+        at = [one.at_s for one in await self.tab.heard()]
+        return longest_silence(at, fault.epoch_us / 1e6)
+
+    async def assert_nothing_missed(self) -> None:
+        """Each transition once, in the order in which Redis has them, from the first that the page saw to its last."""
+        ids = transitions(await self.tab.heard())
+        await self._observer.until_told(ids[-1], within_s=READY_S)
+        told = self._observer.all[0].ids
+        assert ids == told[told.index(ids[0]) : told.index(ids[-1]) + 1]
+
+
+@pytest.fixture
+async def watched(site: Site, tab: Tab) -> AsyncIterator[Watched]:
+    """Signed in at the VIP, on the page of live calls, while calls come."""
+    async with under_load(site), observed(site) as observer:
+        await tab.open(f"{front(site)}/login?next=/live#token={token(site)}")
+        page = Watched(site, tab, observer)
+
+        async def hears() -> bool:
+            return len(transitions(await tab.heard())) > 5
+
+        await until(hears, within_s=READY_S, what="the page hears of calls")
+        yield page
+
+
+async def test_the_node_that_serves_a_page_is_killed(watched: Watched) -> None:
+    """Another one goes on within a second, after the last event that was seen; the session is the same."""
+    node = await watched.serving()
+    fault = Moment.now()
+    await watched.site.kill([node])
+    await watched.until_served_by(lambda name: name != node.name, "another node serves the page")
+
+    gap_s = await watched.gap_s(fault)
+    print(f"\n{node.name} killed: the page heard nothing for {gap_s:.2f} s")
+    await watched.assert_nothing_missed()
+    assert await watched.tab.status_of("/api/v1/node") == 200
+    assert gap_s <= 1.0
+
+
+async def test_the_node_that_serves_a_page_hangs(watched: Watched) -> None:
+    """NGINX leaves it for its silence, and the page goes on within six seconds."""
+    node = await watched.serving()
+    fault = Moment.now()
+    await watched.site.pause([node])
+    await watched.until_served_by(lambda name: name != node.name, "another node serves the page")
+
+    gap_s = await watched.gap_s(fault)
+    print(f"\n{node.name} stopped: the page heard nothing for {gap_s:.2f} s")
+    await watched.assert_nothing_missed()
+    assert gap_s <= 6.0
+
+
+async def test_the_standby_serves_while_both_others_are_down(watched: Watched) -> None:
+    """And is asked no more once they are back."""
+    usual, standby = by_backup(watched.site)
+    fault = Moment.now()
+    await watched.site.kill(usual)
+    await watched.until_served_by(lambda name: name == standby.name, "the standby serves the page")
+    gap_s = await watched.gap_s(fault)
+    await watched.site.start(usual)
+    await until(watched.site.are_ready(usual), within_s=READY_S, what="the others are ready")
+
+    async def answers_again() -> bool:
+        return await who_answers(watched.site) in {node.name for node in usual}
+
+    await until(answers_again, within_s=READY_S, what="the others are asked again")
+    print(f"\nboth primaries killed: the page heard nothing for {gap_s:.2f} s")
+    await watched.assert_nothing_missed()
+
+
+async def test_nginx_is_killed_where_the_vip_is(watched: Watched) -> None:
+    """The VIP moves, and the page goes on within two seconds."""
+    [vip] = [vip for vip in watched.site.topology.vips if vip.role is Role.NGINX]
+    holder = await watched.site.holder(vip)
+    fault = Moment.now()
+    await watched.site.kill([holder])
+    await asyncio.sleep(3 * SEEN_S)
+
+    gap_s = await watched.gap_s(fault)
+    print(f"\n{holder.name} killed: the page heard nothing for {gap_s:.2f} s")
+    await watched.assert_nothing_missed()
+    assert (await watched.site.holder(vip)).name != holder.name
+    assert gap_s <= 2.0
+
+
+async def test_an_open_page_outlives_the_redis_primary(watched: Watched) -> None:
+    """It says so while it is not sure, and shows in the end what the cluster has."""
+    fault = Moment.now()
+    await watched.site.kill([await watched.site.redis_primary()])
+
+    async def is_told() -> bool:
+        return any(one.name in TRANSITIONS and one.at_s > later_s for one in await watched.tab.heard())
+
+    later_s = fault.epoch_us / 1e6 + 0.5
+    await until(is_told, within_s=READY_S, what="the page hears of calls again")
+
+    async def shows_what_is() -> bool:
+        return await watched.tab.open_calls() == await live_calls(watched.site)
+
+    await until(shows_what_is, within_s=READY_S, what="the page shows the calls in progress")
+    assert (await watched.tab.badge()).startswith("live from ")
+    print(f"\nRedis primary killed: the page heard nothing of calls for {await watched.gap_s(fault):.2f} s")
+
+
+async def test_all_app_nodes_are_restarted_under_many_streams(site: Site) -> None:
+    """Streams end with their node, and go on at another: each hears each transition once, in order."""
+    async with under_load(site), observed(site) as observer:
+        position = observer.all[0].position
+        async with Followers.following(front(site), token(site), position, count=STREAMS) as streams:
+            await asyncio.sleep(SEEN_S)
+            for node in by_backup(site)[0]:
+                await site.restart([node])
+                await until(site.are_ready([node]), within_s=READY_S, what=f"{node.name} is ready")
+                await asyncio.sleep(SEEN_S)
+            last = observer.all[0].ids[-1]
+            await streams.until_told(last, within_s=READY_S)
+            ids = [[one for one in stream.ids if is_until(one, last)] for stream in streams.all]
+
+    told = observer.all[0].ids
+    told = [one for one in told if is_until(one, last)]
+    missed = sum(len(set(told) - set(one)) for one in ids)
+    print(f"\n{STREAMS} streams, {sum(len(one.nodes) for one in streams.all)} served; {missed} of {len(told)} missed")
+    assert all(one == told for one in ids)
+    assert sum(one.resets for one in streams.all) == 0
+
+
+# --- what is asked ---------------------------------------------------------------------------------------------------
+
+
+@asynccontextmanager
+async def under_load(site: Site) -> AsyncIterator[None]:
+    """Calls come to the VIP of the balancers."""
+    plan = LoadPlan(f"page-{secrets.token_hex(3)}", rate_per_s=RATE_PER_S)
+    async with running_load(plan, [site.front]):
+        yield
+
+
+@asynccontextmanager
+async def observed(site: Site) -> AsyncIterator[Followers]:
+    """The stream as the standby tells it, asked directly."""
+    [standby] = by_backup(site)[1:]
+    base = f"http://{standby.address}:{standby.options_as(AppOptions).http_port}"
+    async with httpx2.AsyncClient() as client:
+        answer = await client.get(f"{base}/api/v1/live", params={"limit": 1}, headers=bearer(site))
+    async with Followers.following(base, token(site), answer.json()["position"], count=1) as observer:
+        yield observer
+
+
+def front(site: Site) -> str:
+    """Where browsers come in."""
+    [vip] = [vip for vip in site.topology.vips if vip.role is Role.NGINX]
+    return f"http://{vip.address}"
+
+
+async def who_answers(site: Site) -> str:
+    """The node that a new request comes to."""
+    async with httpx2.AsyncClient() as client:
+        return str((await client.get(f"{front(site)}/api/v1/node", headers=bearer(site))).json()["node"])
+
+
+async def live_calls(site: Site) -> set[str]:
+    """The calls in progress, as the API has them; as many as a page shows."""
+    async with httpx2.AsyncClient() as client:
+        answer = await client.get(f"{front(site)}/api/v1/live", params={"limit": 200}, headers=bearer(site))
+    return {call["call_id"] for call in answer.json()["calls"]}
+
+
+def token(site: Site) -> str:
+    """Of the administrator."""
+    return site.secrets.admin_token
+
+
+def bearer(site: Site) -> dict[str, str]:
+    """The header that says so."""
+    return {"Authorization": f"Bearer {token(site)}"}
+
+
+def by_backup(site: Site) -> tuple[Sequence[Node], Node]:
+    """The app nodes that are asked, and the one that stands by."""
+    nodes = site.topology.nodes_of(Role.APP)
+    [standby] = [node for node in nodes if node.options_as(AppOptions).backup]
+    return [node for node in nodes if node is not standby], standby
+
+
+def transitions(heard: Sequence[Heard]) -> list[str]:
+    """Their ids."""
+    return [one.event_id for one in heard if one.name in TRANSITIONS]
+
+
+def is_until(event_id: str, last: str) -> bool:
+    """Whether an event is not after another, both of one epoch."""
+    return numbers(event_id) <= numbers(last)
+
+
+def numbers(event_id: str) -> tuple[int, ...]:
+    """By which ids of one epoch are ordered."""
+    return tuple(map(int, event_id.partition(":")[2].split("-")))
+
+
+def longest_silence(at_s: Sequence[float], since_s: float) -> float:
+    """Between two things heard, the later of which came after a moment."""
+    return max(after - before for before, after in pairwise(at_s) if after > since_s)
