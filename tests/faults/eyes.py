@@ -21,7 +21,7 @@ from everline.cluster.probe import Standing, probe
 from everline.cluster.store_log import StoreLog
 from everline.cluster.visit import Visit
 from everline.cluster.wiring import redis_settings
-from everline.drill.destinations import Destination, is_ready
+from everline.drill.destinations import Destination
 from everline.drill.held import read_times
 from everline.drill.recovery import Moment, Probe, stored_anywhere
 from everline.drill.traffic import run_prefix
@@ -235,11 +235,11 @@ class Eyes:
     # --- what nodes say of themselves ---
 
     def are_ready(self, nodes: Iterable[Node]) -> Probe:
-        """Whether all of some ingest nodes or balancers say so."""
-        asked = [_destination(node) for node in nodes]
+        """Whether all of some nodes of Everline say so."""
+        asked = list(nodes)
 
         async def look() -> bool:
-            return all(await asyncio.gather(*map(is_ready, asked)))
+            return all(await asyncio.gather(*map(_says_ready, asked)))
 
         return look
 
@@ -298,11 +298,22 @@ class Eyes:
 
     async def _metrics(self, node: Node) -> dict[str, float]:
         """What an Everline node counts, by name and labels."""
-        port = node.options.http_port  # type: ignore[attr-defined]  # every Everline role has one
-        async with httpx2.AsyncClient(timeout=LOOK_S) as client:
-            text = (await client.get(f"http://{node.address}:{port}/metrics")).text
+        text = (await _asked(node, "/metrics")).text
         rows = (line.rpartition(" ") for line in text.splitlines() if line and not line.startswith("#"))
         return {name: float(value) for name, _, value in rows}
+
+
+async def _says_ready(node: Node) -> bool:
+    try:
+        return (await _asked(node, "/readyz")).status_code == 200
+    except httpx2.HTTPError:
+        return False
+
+
+async def _asked(node: Node, path: str) -> httpx2.Response:
+    port = node.options.http_port  # type: ignore[attr-defined]  # every Everline role has one
+    async with httpx2.AsyncClient(timeout=LOOK_S) as client:
+        return await client.get(f"http://{node.address}:{port}{path}")
 
 
 def _destination(node: Node) -> Destination:

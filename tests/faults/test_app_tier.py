@@ -14,7 +14,7 @@ from tests.faults.eyes import until
 from tests.faults.site import Site
 from tests.faults.streams import TRANSITIONS, Followers, Heard, Tab, chromium
 
-from everline.drill.load import LoadPlan, running_load
+from everline.drill.load import LoadPlan, RunningLoad, running_load
 from everline.drill.recovery import Moment
 from everline.topology.model import AppOptions, Node, Role
 
@@ -40,9 +40,10 @@ def tab(tmp_path: Path) -> Iterator[Tab]:
 class Watched:
     """A page of live calls under load, and a second look at the same stream by a way that no fault here touches."""
 
-    def __init__(self, site: Site, tab: Tab, observer: Followers) -> None:
+    def __init__(self, site: Site, tab: Tab, observer: Followers, load: RunningLoad) -> None:
         self.site = site
         self.tab = tab
+        self.load = load
         self._observer = observer
 
     async def serving(self) -> Node:
@@ -74,9 +75,9 @@ class Watched:
 @pytest.fixture
 async def watched(site: Site, tab: Tab) -> AsyncIterator[Watched]:
     """Signed in at the VIP, on the page of live calls, while calls come."""
-    async with under_load(site), observed(site) as observer:
+    async with under_load(site) as load, observed(site) as observer:
         await tab.open(f"{front(site)}/login?next=/live#token={token(site)}")
-        page = Watched(site, tab, observer)
+        page = Watched(site, tab, observer, load)
 
         async def hears() -> bool:
             return len(transitions(await tab.heard())) > 5
@@ -155,6 +156,7 @@ async def test_an_open_page_outlives_the_redis_primary(watched: Watched) -> None
 
     later_s = fault.epoch_us / 1e6 + 0.5
     await until(is_told, within_s=READY_S, what="the page hears of calls again")
+    await watched.load.stop()
 
     async def shows_what_is() -> bool:
         return await watched.tab.open_calls() == await live_calls(watched.site)
@@ -190,11 +192,11 @@ async def test_all_app_nodes_are_restarted_under_many_streams(site: Site) -> Non
 
 
 @asynccontextmanager
-async def under_load(site: Site) -> AsyncIterator[None]:
+async def under_load(site: Site) -> AsyncIterator[RunningLoad]:
     """Calls come to the VIP of the balancers."""
     plan = LoadPlan(f"page-{secrets.token_hex(3)}", rate_per_s=RATE_PER_S)
-    async with running_load(plan, [site.front]):
-        yield
+    async with running_load(plan, [site.front]) as load:
+        yield load
 
 
 @asynccontextmanager
