@@ -20,7 +20,7 @@ from everline.bus.discovery import RedisPrimary
 from everline.bus.errors import BusError
 from everline.bus.live import LiveBus, Position
 from everline.bus.redis import RedisBus
-from everline.bus.scripts import CALL, EVENTS, IDLE, UNTOLD
+from everline.bus.scripts import CALL, EVENTS, IDLE, LIVE, UNTOLD
 from everline.bus.steps import KEYS, MAX_MEMBERS
 from everline.bus.transition import CREATE, HANGUP
 from everline.calls.event import Event, EventBatch
@@ -396,3 +396,31 @@ async def test_merges_lost_in_a_failover_are_healed_by_a_rebuild(redis: RedisRig
 
         assert await told(leader, start) == ["caller_ringing"]
         assert not await leader.needs_rebuild()
+
+
+@pytest.mark.parametrize("again", ["by its node, with the next message", "by the leader, from the store"])
+async def test_an_end_that_was_told_by_a_primary_that_took_it_along_is_told_again(redis: RedisRig, again: str) -> None:
+    """Else a page that goes on at the next primary would show the call for ever."""
+    talk, end = flow("0 A>B INVITE\n3 B>A 200", call_id="x"), flow("9 A>B BYE", call_id="x")
+    async with redis_bus(redis) as node, redis_bus(redis) as leader:
+        await leader.rebuild(open_calls([]))
+        await give(node, talk)
+        start = await node.position()
+        kept = await node._primary.command("DUMP", f"{CALL}x")
+        await give(node, end)
+        assert await told(node, start) == [HANGUP]
+        [(lost, _)] = await node._primary.command("XREVRANGE", EVENTS, "+", "-", "COUNT", 1)
+        redis.primary().kill()
+        await insert_until_taken(leader, flow("0 A>B OPTIONS", call_id="y"))
+        # What the next primary would have if it had not heard of the end in time.
+        await leader._primary.command("XDEL", EVENTS, lost)
+        await leader._primary.command("RESTORE", f"{CALL}x", 0, kept, "REPLACE")
+        await leader._primary.command("ZADD", LIVE, 0, "x")
+
+        if "leader" in again:
+            assert await leader.rebuild(open_calls([*talk, *end])) == 0
+        else:
+            await insert_until_taken(node, end)
+
+        assert await told(leader, start) == [HANGUP]
+        assert await leader.in_progress() == 0

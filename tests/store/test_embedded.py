@@ -10,11 +10,13 @@ import pytest
 from tests.store.making import DAY_US, HOUR_US, SECOND_US, answered, event, failed, insert, records_of
 
 from everline.calls.event import RTCP, EventBatch
+from everline.calls.facts import facts_of
 from everline.calls.record import Outcome, is_challenge
 from everline.calls.timeout import Patience
 from everline.store.clickhouse import ClickHouseStore
 from everline.store.errors import StoreDeadlineError
 from everline.store.filters import CallFilter, FailedTarget
+from everline.store.late_calls import late_calls
 from everline.store.store import MAX_MESSAGES, Store
 
 HALF_HOUR_US = HOUR_US // 2
@@ -176,6 +178,22 @@ async def test_stale_calls_are_those_that_went_silent(store: Store, era_us: int)
     record = await store.call(silent)
     assert record is not None
     assert (record.outcome, record.ended_us) == (Outcome.TIMED_OUT, era_us + HOUR_US)
+
+
+async def test_late_calls_are_those_that_go_on_or_have_just_ended(store: Store, era_us: int) -> None:
+    """With their facts as Python joins them: live state is rebuilt from these."""
+    events = [
+        *answered(f"{era_us}-old", era_us),
+        *answered(f"{era_us}-going-on", era_us + SECOND_US)[:3],
+        *answered(f"{era_us}-just-ended", era_us + HOUR_US),
+    ]
+    await insert(store, events)
+
+    found = [one async for one in late_calls(store.ask, era_us, ended_since_us=era_us + HOUR_US, limit=10)]
+
+    by_call = {call_id: [one for one in events if one.call_id == call_id] for call_id, _ in found}
+    assert sorted(by_call) == [f"{era_us}-going-on", f"{era_us}-just-ended"]
+    assert dict(found) == {call_id: facts_of(its) for call_id, its in by_call.items()}
 
 
 async def test_old_days_are_dropped_whole(store: Store) -> None:

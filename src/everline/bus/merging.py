@@ -120,6 +120,11 @@ class Merging:
             known.told |= sum(BITS[name] for name, _ in steps(known.record))
         return self.row(call_id, looked=True)
 
+    def doubt(self) -> None:
+        """The stream goes on at a primary that may lack the last moment: what was sent and told of it, Redis knows."""
+        for known in self._calls.values():
+            known.is_sure, known.told = False, 0
+
     def _known(self, call_id: str) -> Known:
         known = self._calls.get(call_id)
         if known is None:
@@ -139,6 +144,11 @@ class Merging:
         known.progress = reached
         known.record = record_of(call_id, tuple(known.values))  # Sets do as well: it keeps none.
         return True
+
+
+def is_in_progress(row: Row) -> bool:
+    """Whether a row is of a call that goes on."""
+    return bool(row[2] == GOING_ON)
 
 
 def _join(values: list[Any], delta: Iterable[Any]) -> list[Any]:

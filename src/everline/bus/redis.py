@@ -12,7 +12,7 @@ from everline.bus.discovery import RedisPrimary
 from everline.bus.encoding import decode_facts
 from everline.bus.errors import BusError
 from everline.bus.live import LiveCounts, Position
-from everline.bus.merging import Merging, Row, deltas_of
+from everline.bus.merging import Merging, Row, deltas_of, is_in_progress
 from everline.bus.scripts import (
     CALL,
     FACTS_OF,
@@ -63,6 +63,7 @@ class RedisBus:
         self._tail = StreamTail(primary, keep=max_transitions)
         self._counts = LiveCounts()
         self._merges = asyncio.Lock()
+        self._generation, self._epoch = 0, ""
 
     @property
     def counts(self) -> LiveCounts:
@@ -84,6 +85,7 @@ class RedisBus:
         """
         await self._primary.ready(PRIMARY_S)
         async with self._merges:
+            await self._notice_failover()
             deltas = list(deltas_of(batch).items())
             sending: asyncio.Task[None] | None = None
             try:
@@ -144,6 +146,7 @@ class RedisBus:
         call_ids = [one.decode("utf-8", "surrogatepass") for one in said]
         if call_ids:
             async with self._merges:
+                await self._notice_failover()
                 await self._look(call_ids)
         return len(call_ids)
 
@@ -156,15 +159,16 @@ class RedisBus:
         """
         return await self._marker() != await self._rebuilt()
 
-    async def rebuild(self, open_calls: AsyncIterator[tuple[str, Facts]]) -> int:
+    async def rebuild(self, calls: AsyncIterator[tuple[str, Facts]]) -> int:
         """
-        Put the open calls of the store back into live state. How many.
+        Put calls of the store back into live state. How many of them are in progress.
 
         When Redis began anew, their steps count as told: browsers are told to load again. After a failover they are
-        joined to what is there, and a step that was lost with the old primary is told once more, under its old id.
+        joined to what is there, and a step that was lost with the old primary is told once more, under its old id: of
+        calls that have just ended, too.
 
         Args:
-            open_calls: Call-ID and facts; where the store only counted the events, live state will not know how many.
+            calls: Call-ID and facts; where the store only counted the events, live state will not know how many.
 
         Raises:
             BusError: Redis can't be asked, or was replaced meanwhile: begin again.
@@ -172,10 +176,12 @@ class RedisBus:
         marker, rebuilt = await self._marker(), await self._rebuilt()
         is_new = marker.split(" ")[0] != rebuilt.split(" ")[0]
         count = 0
-        async for chunk in _chunks(open_calls):
+        async for chunk in _chunks(calls):
             async with self._merges:
-                await self._merge([self._merging.restored(*one, silently=is_new) for one in chunk])
-            count += len(chunk)
+                await self._notice_failover()
+                rows = [self._merging.restored(*one, silently=is_new) for one in chunk]
+                await self._merge(rows)
+            count += sum(is_in_progress(row) for row in rows)
         if await self._marker() != marker:
             raise BusError("Redis was replaced while live state was rebuilt: it is rebuilt again")
         await self._primary.command("SET", REBUILT, marker)
@@ -189,6 +195,19 @@ class RedisBus:
             BusError: Redis can't be asked; the key may be set or not.
         """
         return bool(await self._ask(lambda client: FENCED_SET.run(client, f"{token:020d}", key, value)))
+
+    async def _notice_failover(self) -> None:
+        """
+        What a primary that is gone was the last to know is doubted, if another one goes on with its stream.
+
+        One that began anew has told nothing: it is told what was told, so that nothing is told twice.
+        """
+        generation = self._primary.generation
+        if generation != self._generation:
+            epoch = (await self.position()).epoch
+            if epoch == self._epoch:
+                self._merging.doubt()
+            self._generation, self._epoch = generation, epoch
 
     async def _merge(self, rows: Sequence[Row], *, looks: int = LOOKS) -> None:
         if not rows:
@@ -267,10 +286,10 @@ class RedisBus:
         return await self._primary.ask(question)
 
 
-async def _chunks(open_calls: AsyncIterator[tuple[str, Facts]]) -> AsyncIterator[list[tuple[str, Facts]]]:
+async def _chunks(calls: AsyncIterator[tuple[str, Facts]]) -> AsyncIterator[list[tuple[str, Facts]]]:
     """The same, some at a time."""
     chunk = []
-    async for one in open_calls:
+    async for one in calls:
         chunk.append(one)
         if len(chunk) == CHUNK:
             yield chunk

@@ -17,8 +17,8 @@ from everline.duties import LOOK_BACK_US, RETENTION_EVERY_S, STALE_EVERY_S
 from everline.node.common import Common
 from everline.store.errors import StoreError
 from everline.store.fenced import MAX_EVENTS, insert_if
+from everline.store.late_calls import late_calls
 from everline.store.migrations import Migrator
-from everline.store.open_calls import open_calls
 from everline.store.servers import by_shard
 from everline.store.store import Store
 from everline.store.upkeep.caretaker import Caretaker, Round
@@ -35,6 +35,11 @@ LIVE_EVERY_S: Final = 1.0
 SENTINELS_EVERY_S: Final = 2.0
 OPEN_LOOK_BACK_US: Final = 86_400 * 1_000_000
 """Live state is rebuilt from the calls of a day: longer ones are rare, and come back with their next message."""
+ENDED_LOOK_BACK_US: Final = 60 * 1_000_000
+"""
+And from those that ended since: if their end was lost with a primary, it is told. Longer than a failover takes, and
+shorter than Redis keeps what is over (`LINGER_US`), else ends would be told again.
+"""
 
 
 Act = Callable[[Mandate], Awaitable[None]]
@@ -103,13 +108,15 @@ class LeaderWork:
         bus = self._common.bus
         await bus.retell()
         if await bus.needs_rebuild():
-            calls = await bus.rebuild(self._open_calls())
+            calls = await bus.rebuild(self._late_calls())
             log.warning("bus.rebuilt", extra={"calls": calls})
             self._say(Kind.BUS_REBUILT, mandate, node=str(self._common.primary.address), calls=calls)
 
-    def _open_calls(self) -> AsyncIterator[tuple[str, Facts]]:
-        since_us = time_ns() // 1000 - OPEN_LOOK_BACK_US
-        return open_calls(self._store.ask, since_us, limit=self._common.topology.live.max_calls)
+    def _late_calls(self) -> AsyncIterator[tuple[str, Facts]]:
+        now_us, most = time_ns() // 1000, self._common.topology.live.max_calls
+        return late_calls(
+            self._store.ask, now_us - OPEN_LOOK_BACK_US, ended_since_us=now_us - ENDED_LOOK_BACK_US, limit=most
+        )
 
     async def _close_silent_calls(self, mandate: Mandate) -> None:
         now_us = time_ns() // 1000

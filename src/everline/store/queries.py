@@ -184,6 +184,16 @@ def open_calls(patience: Patience, since_us: int, now_us: int, *, limit: int) ->
     )
 
 
+def late_calls(since_us: int, ended_since_us: int, *, limit: int) -> str:
+    """Calls in progress that began in a range, and those that ended a moment ago, longest silent first: `call_id`."""
+    source = f"{_CALLS} WHERE in_call = 1 AND hour >= {max(since_us, 0) // HOUR_US}"
+    facts = derived.with_columns(derived.merged_facts(_OF_RECORD, source), used_in="end, start_us")
+    return (
+        f"SELECT call_id FROM ({facts}) WHERE start_us >= {number(since_us)} "
+        f"AND (end = '' OR last_us >= {number(ended_since_us)}) ORDER BY last_us, call_id LIMIT {limit}"
+    )
+
+
 def partitions(table: str) -> str:
     """The partitions of a table: `partition`."""
     return f"SELECT DISTINCT partition FROM system.parts WHERE active AND database = '{DATABASE}' AND table = '{table}'"

@@ -1,15 +1,13 @@
-"""The facts of calls in progress, out of their messages: what live state is rebuilt from when Redis has lost it."""
+"""The facts of late calls, out of their messages: what live state is rebuilt from when Redis has lost it."""
 
 # ruff: noqa: S608 - SQL is made here; values become text in `literals` alone.
 
 from collections import defaultdict
 from collections.abc import AsyncIterator, Sequence
-from time import time_ns
 from typing import Final
 
 from everline.calls.event import Event
 from everline.calls.facts import Facts, facts_of
-from everline.calls.timeout import Patience
 from everline.store import queries
 from everline.store.literals import texts
 from everline.store.rows import events_of
@@ -19,17 +17,16 @@ from everline.store.search import Ask
 CALLS_AT_ONCE: Final = 200
 MESSAGES_A_CALL: Final = 200
 """Of a call with more, the first ones; its next message brings the rest of what matters."""
-_NONE: Final = Patience(ringing_us=0, answered_us=0)
 
 
-async def open_calls(ask: Ask, since_us: int, *, limit: int) -> AsyncIterator[tuple[str, Facts]]:
+async def late_calls(ask: Ask, since_us: int, *, ended_since_us: int, limit: int) -> AsyncIterator[tuple[str, Facts]]:
     """
-    Calls that began at `since_us` or later and have not ended: Call-ID and facts, longest silent first.
+    Calls that began at `since_us` or later and go on or ended late: Call-ID and facts, longest silent first.
 
     Raises:
         StoreError: The store can't be asked.
     """
-    answer = await ask(queries.open_calls(_NONE, since_us, time_ns() // 1000, limit=limit))
+    answer = await ask(queries.late_calls(since_us, ended_since_us, limit=limit))
     call_ids = answer.column("call_id")
     for start in range(0, len(call_ids), CALLS_AT_ONCE):
         for one in await _facts(ask, call_ids[start : start + CALLS_AT_ONCE]):
