@@ -100,6 +100,7 @@ class Follower:
         ids: Of the transitions that it was told, in order.
         nodes: Who served it, in order.
         resets: How often it was told to load again.
+        refused: What it was refused with last.
     """
 
     url: str
@@ -108,20 +109,22 @@ class Follower:
     ids: list[str] = field(default_factory=list)
     nodes: list[str] = field(default_factory=list)
     resets: int = 0
+    refused: str = ""
 
     async def follow(self, client: httpx2.AsyncClient) -> None:
         """For ever."""
         while True:
             try:
                 await self._read(client)
-            except httpx2.HTTPError:
-                pass  # As a browser: again, wherever.
+            except httpx2.HTTPError as fault:  # As a browser: again, wherever.
+                self.refused = f"{type(fault).__name__} {fault}"
             await asyncio.sleep(random.random() * RETRY_S)
 
     async def _read(self, client: httpx2.AsyncClient) -> None:
         headers = {"Authorization": f"Bearer {self.token}"}
         async with client.stream("GET", self.url, params={"since": self.position}, headers=headers) as answer:
             if answer.status_code != 200:
+                self.refused = str(answer.status_code)
                 return
             event_id = name = ""
             async for line in answer.aiter_lines():
@@ -158,7 +161,12 @@ class Followers:
         async def all_heard() -> bool:
             return all(event_id in one.ids for one in self.all)
 
-        await until(all_heard, within_s=within_s, what=f"{len(self.all)} streams have told {event_id}")
+        try:
+            await until(all_heard, within_s=within_s, what=f"{len(self.all)} streams have told {event_id}")
+        except AssertionError as late:
+            lacking = [one for one in self.all if event_id not in one.ids]
+            said = [f"{one.nodes}, {one.resets} resets, at {one.position}, {one.refused}" for one in lacking]
+            raise AssertionError(f"{late}; {len(lacking)} lack it: {said[:5]}") from late
 
     @classmethod
     @asynccontextmanager

@@ -2,7 +2,7 @@
 
 import asyncio
 import secrets
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from contextlib import asynccontextmanager
 from itertools import pairwise
 from pathlib import Path
@@ -58,6 +58,10 @@ class Watched:
 
         await until(is_so, within_s=READY_S, what=what)
         await asyncio.sleep(SEEN_S)
+
+    def of_this_load(self, call_ids: Iterable[str]) -> set[str]:
+        """Those that are not left of a load before."""
+        return {call_id for call_id in call_ids if call_id.startswith(self.load.ledger.run)}
 
     async def gap_s(self, fault: Moment) -> float:
         """The longest silence on the page since a fault."""
@@ -158,10 +162,17 @@ async def test_an_open_page_outlives_the_redis_primary(watched: Watched) -> None
     await until(is_told, within_s=READY_S, what="the page hears of calls again")
     await watched.load.stop()
 
-    async def shows_what_is() -> bool:
-        return await watched.tab.open_calls() == await live_calls(watched.site)
+    difference: set[str] = set()
 
-    await until(shows_what_is, within_s=READY_S, what="the page shows the calls in progress")
+    async def shows_what_is() -> bool:
+        nonlocal difference
+        difference = watched.of_this_load(await watched.tab.open_calls() ^ await live_calls(watched.site))
+        return not difference
+
+    try:
+        await until(shows_what_is, within_s=READY_S, what="the page shows the calls in progress")
+    except AssertionError as late:
+        raise AssertionError(f"{late}; it differs in {difference}") from late
     assert (await watched.tab.badge()).startswith("live from ")
     print(f"\nRedis primary killed: the page heard nothing of calls for {await watched.gap_s(fault):.2f} s")
 
