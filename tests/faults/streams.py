@@ -172,9 +172,8 @@ class Followers:
     @asynccontextmanager
     async def following(cls, base: str, token: str, position: str, *, count: int) -> AsyncIterator[Self]:
         """So many, from one position on, until the block ends."""
-        many = httpx2.Limits(max_connections=count)
-        patience = httpx2.Timeout(SILENT_S, pool=None)
-        async with httpx2.AsyncClient(limits=many, timeout=patience) as client:
+        each_its_own = httpx2.Limits(max_connections=None, max_keepalive_connections=0)
+        async with httpx2.AsyncClient(limits=each_its_own, timeout=SILENT_S) as client:
             found = [Follower(f"{base}/api/v1/events", token, position) for _ in range(count)]
             tasks = [asyncio.create_task(one.follow(client)) for one in found]
             try:
