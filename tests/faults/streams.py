@@ -159,6 +159,9 @@ class Followers:
         """Return once each has heard of a transition."""
 
         async def all_heard() -> bool:
+            for task in self._tasks:
+                if task.done():
+                    task.result()
             return all(event_id in one.ids for one in self.all)
 
         try:
