@@ -15,7 +15,7 @@ from selenium.webdriver.chrome.service import Service
 from tests.faults.eyes import until
 
 TRANSITIONS: Final = frozenset({"call_create", "caller_ringing", "call_answer", "call_hangup"})
-SILENT_S: Final = 3.5
+SILENT_S: Final = 3.0
 RETRY_S: Final = 0.2
 _LISTEN: Final = """
     window.heard = [];

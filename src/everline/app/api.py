@@ -161,7 +161,7 @@ async def events(
     """
     Live transitions as server-sent events; `reset` says that some were missed and all must be loaded again.
 
-    `hello` names the node, `alive` comes every second, `unsure` while live state can't be asked.
+    `hello` names the node, `alive` comes twice a second, `unsure` while live state can't be asked.
     """
     slots: StreamSlots = request.app.state.streams
     if slots.is_full:

@@ -9,9 +9,9 @@ from everline.app.call_json import transition_json
 from everline.bus.errors import BusError
 from everline.bus.live import LiveBus, Position
 
-HEARTBEAT_S: Final = 1.0
+HEARTBEAT_S: Final = 0.5
 """
-A node that hangs is known by its silence: NGINX leaves it after three of them (`proxy_read_timeout` of its events), a
+A node that hangs is known by its silence: NGINX leaves it after four of them (`proxy_read_timeout` of its events), a
 page a little later.
 """
 

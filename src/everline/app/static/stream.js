@@ -1,6 +1,6 @@
 // The stream of events of a tab. It outlives the node that serves it: what ends, is refused or falls silent is taken up
 // again where it stopped, at whichever node answers then. What comes is told to the document as the event "stream".
-const SILENT_MS = 3500; // A node says something every second.
+const SILENT_MS = 3000; // A node says something twice a second.
 const FIRST_MS = 200;
 const MOST_MS = 5000;
 const SIGNED_OUT_AFTER = 3; // Attempts in vain, before asking whether the session is over.
