@@ -166,7 +166,9 @@ async def test_an_open_page_outlives_the_redis_primary(watched: Watched) -> None
 
     async def shows_what_is() -> bool:
         nonlocal difference
-        difference = watched.of_this_load(await watched.tab.open_calls() ^ await live_calls(watched.site))
+        differs = watched.of_this_load(await watched.tab.open_calls() ^ await live_calls(watched.site))
+        # The load stopped in the middle of some: of a call whose last word is a challenge no end is told.
+        difference = {one for one in differs if not await is_challenged(watched.site, one)}
         return not difference
 
     try:
@@ -238,6 +240,13 @@ async def live_calls(site: Site) -> set[str]:
     async with httpx2.AsyncClient() as client:
         answer = await client.get(f"{front(site)}/api/v1/live", params={"limit": 200}, headers=bearer(site))
     return {call["call_id"] for call in answer.json()["calls"]}
+
+
+async def is_challenged(site: Site, call_id: str) -> bool:
+    """Whether the caller was asked who it is, and has not said it."""
+    async with httpx2.AsyncClient() as client:
+        answer = await client.get(f"{front(site)}/api/v1/messages/{call_id}", headers=bearer(site))
+    return answer.status_code == 200 and answer.json()[-1]["status"] == 407
 
 
 def token(site: Site) -> str:
