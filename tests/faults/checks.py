@@ -189,13 +189,17 @@ def while_the_vip_moves(story: Story) -> int:
 
 
 def by_the_formula(story: Story) -> int:
-    """An ingest node that is killed takes what it had not flushed: rate × (batch + insert) + what the kernel held."""
+    """
+    An ingest node that is killed takes what it had not flushed: rate × (batch + insert) + what the kernel held.
+
+    The rate is that of this very time: calls come in bursts.
+    """
     [node] = hit_of(story, Role.INGEST)
-    before_us = 5_000_000
-    rate = story.load.ledger.per_s(node.name, story.fault.epoch_us - before_us, story.fault.epoch_us)
     topology = story.site.topology
     batch_ms = topology.ingest.batch_ms + topology.store.insert_every_ms
     insert_ms = topology.timers.hedge_ms
+    before_us = 1000 * (batch_ms + insert_ms)
+    rate = story.load.ledger.per_s(node.name, story.fault.epoch_us - before_us, story.fault.epoch_us)
     bound = most_lost(rate_per_s=rate, batch_ms=batch_ms, insert_ms=insert_ms)
     story.figures.append(f"may lose {math.ceil(rate)}/s × ({batch_ms} ms + {insert_ms} ms) = {bound} events")
     return bound

@@ -62,7 +62,7 @@ def remove_those_left_behind() -> None:
             take_down(name)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def lab(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
     """The example that modules name (`on_lab`), for all of them; what its programs said is kept."""
     if os.geteuid() != 0:

@@ -3,6 +3,7 @@ import { follow } from "./stream.js";
 import { duration, timeElement } from "./time.js";
 
 const LOAD_AGAIN_MS = 1000;
+const SWEEP_MS = 15000;
 const OVER_MS = 8000;
 const WORDS = { trying: ["…", "trying"], ringing: ["♪", "ringing"], answered: ["✓", "answered", "good"], ended: ["■", "ended"] };
 
@@ -14,10 +15,11 @@ const filter = document.getElementById("live-filter");
 const waiting = document.getElementById("waiting");
 let held = [];
 let loading = false;
+let isMissed = false;
 let pointed = false;
 
 document.addEventListener("stream", ({ detail }) => {
-  if (detail.name === "reset") reload(); else if (detail.data.call) take(detail.data.call);
+  if (detail.name === "reset") load(renew); else if (detail.data.call) take(detail.data.call);
 });
 follow(table.dataset.position);
 
@@ -29,6 +31,7 @@ document.addEventListener("keydown", (event) => {
   if (event.key === "p" && !event.ctrlKey && !event.metaKey && !event.target.matches("input")) setPaused(!isPaused());
 });
 setInterval(tick, 1000);
+setInterval(() => { if (!isHeld() && !document.hidden) load(sweep); }, SWEEP_MS);
 
 function isPaused() { return pause.getAttribute("aria-pressed") === "true"; }
 
@@ -51,7 +54,7 @@ function release() {
   if (isHeld()) return;
   const calls = held;
   held = [];
-  if (calls[0] === null) reload(); else calls.forEach(apply);
+  if (calls[0] === null) load(renew); else calls.forEach(apply);
   tell();
 }
 
@@ -118,18 +121,36 @@ function tick() {
   }
 }
 
-// All anew, until it succeeds. What is told meanwhile is newer than the answer, and is applied to it.
-async function reload() {
-  if (loading) return;
+// The calls in progress, asked until there is an answer. What is told meanwhile is newer than that, and is applied to it.
+async function load(put) {
+  if (loading) { isMissed ||= put === renew; return; }
   loading = true;
+  let calls = null;
+  while (!calls) {
+    isMissed = false;
+    calls = await ask();
+    if (isMissed) { put = renew; calls = null; }
+  }
+  put(calls);
+  loading = false;
+  release();
+  tell();
+}
+
+async function ask() {
   try {
     const answer = await fetch(`/api/v1/live?limit=${limit}`, { signal: AbortSignal.timeout(5 * LOAD_AGAIN_MS) });
-    if (!answer.ok) throw new Error(answer.statusText);
-    const { calls } = await answer.json();
-    body.replaceChildren(...calls.map(draw));
-    loading = false;
-    release();
-  } catch {
-    setTimeout(() => { loading = false; reload(); }, LOAD_AGAIN_MS);
-  }
+    if (answer.ok) return (await answer.json()).calls;
+  } catch { /* Nobody answers; the badge says it. */ }
+  await new Promise((done) => { setTimeout(done, LOAD_AGAIN_MS); });
+  return null;
+}
+
+function renew(calls) { body.replaceChildren(...calls.map(draw)); }
+
+// Of some calls no end is told: the caller was challenged and went away, or a page missed it.
+function sweep(calls) {
+  if (calls.length === limit) return; // There are more, which may be in the table.
+  const live = new Set(calls.map((call) => call.call_id));
+  for (const row of body.querySelectorAll("tr:not(.over)")) if (!live.has(row.dataset.call)) row.remove();
 }

@@ -2,7 +2,8 @@
 // again where it stopped, at whichever node answers then. What comes is told to the document as the event "stream".
 const SILENT_MS = 3000; // A node says something twice a second.
 const FIRST_MS = 200;
-const MOST_MS = 5000;
+const MOST_MS = 3000;
+const GROWTH = 1.5; // An address that moves is away for 0.7 s: a page should not sleep much longer.
 const SIGNED_OUT_AFTER = 3; // Attempts in vain, before asking whether the session is over.
 const TRANSITIONS = ["call_create", "caller_ringing", "call_answer", "call_hangup"];
 const NOTICES = ["hello", "alive", "unsure", "reset"];
@@ -50,7 +51,7 @@ function again() {
   source.close();
   if (retry) return;
   failures += 1;
-  const most = Math.min(MOST_MS, FIRST_MS * 2 ** (failures - 1));
+  const most = Math.min(MOST_MS, FIRST_MS * GROWTH ** (failures - 1));
   retry = setTimeout(connect, Math.random() * most);
   if (failures >= SIGNED_OUT_AFTER) askForSession();
   show();
