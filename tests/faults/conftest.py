@@ -1,4 +1,4 @@
-"""A lab that all modules use which ask for it, and a table of what faults did to it."""
+"""A lab for all tests of a module, and a table of what faults did to it."""
 
 import asyncio
 import os
@@ -62,9 +62,9 @@ def remove_those_left_behind() -> None:
             take_down(name)
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="module")
 def lab(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
-    """The example that modules name (`on_lab`), for all of them; what its programs said is kept."""
+    """The example that a module names, for all its tests; what its programs said is kept."""
     if os.geteuid() != 0:
         said = "a lab needs root: run the tests by sudo"
         if os.environ.get("CI") == "true":

@@ -19,7 +19,7 @@ from everline.drill.recovery import Moment
 from everline.topology.model import AppOptions, Node, Role
 
 pytestmark = [
-    pytest.mark.parametrize("lab", ["single-site"], indirect=True, scope="package"),
+    pytest.mark.parametrize("lab", ["single-site"], indirect=True, scope="module"),
     pytest.mark.peers("chromium", "chromedriver"),
 ]
 

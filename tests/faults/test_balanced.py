@@ -19,7 +19,7 @@ from everline.drill.load import LoadPlan, running_load
 from everline.drill.report import DrillResult
 from everline.drill.verdict import verdict_when_equal
 
-pytestmark = pytest.mark.parametrize("lab", ["single-site"], indirect=True, scope="package")
+pytestmark = pytest.mark.parametrize("lab", ["single-site"], indirect=True, scope="module")
 
 SPRAYED_S = 8.0
 EQUAL_S = 30.0

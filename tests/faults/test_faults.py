@@ -8,7 +8,7 @@ from tests.faults.table import FAULTS
 
 from everline.drill.report import DrillResult
 
-pytestmark = pytest.mark.parametrize("lab", ["two-regions-and-witness"], indirect=True, scope="package")
+pytestmark = pytest.mark.parametrize("lab", ["two-regions-and-witness"], indirect=True, scope="module")
 
 
 @pytest.mark.faults
