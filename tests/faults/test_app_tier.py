@@ -78,6 +78,14 @@ class Watched:
             assert not is_last, f"{what}: {gap_s:.2f} s, again"
             await self.site.restore(within_s=WHOLE_AGAIN_S)
 
+    async def gap_without_server_s(self, harm: Callable[[Sequence[Node]], Awaitable[None]]) -> float:
+        """The longest silence on the page since the node was harmed that serves it."""
+        node = await self.serving()
+        fault = Moment.now()
+        await harm([node])
+        await self.until_served_by(lambda name: name != node.name, "another node serves the page")
+        return await self.gap_s(fault)
+
     async def gap_s(self, fault: Moment) -> float:
         """The longest silence on the page since a fault."""
         at = [one.at_s for one in await self.tab.heard()]
@@ -107,29 +115,17 @@ async def watched(site: Site, tab: Tab) -> AsyncIterator[Watched]:
 
 async def test_the_node_that_serves_a_page_is_killed(watched: Watched) -> None:
     """Another one goes on within a second, after the last event that was seen; the session is the same."""
-
-    async def killed() -> float:
-        node = await watched.serving()
-        fault = Moment.now()
-        await watched.site.kill([node])
-        await watched.until_served_by(lambda name: name != node.name, "another node serves the page")
-        assert await watched.tab.status_of("/api/v1/node") == 200
-        return await watched.gap_s(fault)
-
-    await watched.assert_goes_on(killed, within_s=1.0, what="app node killed")
+    await watched.assert_goes_on(
+        lambda: watched.gap_without_server_s(watched.site.kill), within_s=1.0, what="app node killed"
+    )
+    assert await watched.tab.status_of("/api/v1/node") == 200
 
 
 async def test_the_node_that_serves_a_page_hangs(watched: Watched) -> None:
     """NGINX leaves it for its silence, and the page goes on within six seconds."""
-
-    async def hung() -> float:
-        node = await watched.serving()
-        fault = Moment.now()
-        await watched.site.pause([node])
-        await watched.until_served_by(lambda name: name != node.name, "another node serves the page")
-        return await watched.gap_s(fault)
-
-    await watched.assert_goes_on(hung, within_s=6.0, what="app node stopped")
+    await watched.assert_goes_on(
+        lambda: watched.gap_without_server_s(watched.site.pause), within_s=6.0, what="app node stopped"
+    )
 
 
 async def test_the_standby_serves_while_both_others_are_down(watched: Watched) -> None:
