@@ -148,8 +148,9 @@ async function ask() {
 
 function renew(calls) { body.replaceChildren(...calls.map(draw)); }
 
-// Of some calls no end is told: the caller was challenged and went away, or a page missed it.
+// A challenge is told neither as an end nor, when the caller tries again, as a beginning: what is live then is asked.
 function sweep(calls) {
+  for (const call of calls.toReversed()) if (!rowOf(call.call_id)) apply(call);
   if (calls.length === limit) return; // There are more, which may be in the table.
   const live = new Set(calls.map((call) => call.call_id));
   for (const row of body.querySelectorAll("tr:not(.over)")) if (!live.has(row.dataset.call)) row.remove();
