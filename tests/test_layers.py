@@ -17,6 +17,7 @@ LAYERS: Final = (
     {"demo", "duties", "metrics"},
     {"replay", "client"},
     {"app", "llm"},
+    {"access"},
     {"cluster"},
     {"ingest", "balance"},
     {"store", "bus"},

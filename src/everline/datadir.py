@@ -1,4 +1,4 @@
-"""What a node keeps beside its store: where it answers, who may sign in, what signs sessions."""
+"""What a node keeps beside its store: where it answers, who may sign in, what signs sessions, what was done."""
 
 import fcntl
 import json
@@ -15,6 +15,8 @@ from everline.errors import EverlineError
 TOKEN_FILE: Final = "admin.token"  # noqa: S105 - its name, not its content
 NODE_FILE: Final = "node.json"
 SESSION_KEY_FILE: Final = "session.key"
+ACCESS_FILE: Final = "access.json"
+AUDIT_FILE: Final = "audit.jsonl"
 STORE_DIR: Final = "store"
 LOCK_FILE: Final = "lock"
 MIN_SECRET_CHARS: Final = 16
@@ -112,7 +114,7 @@ class DataDir:
         try:
             kept = self._read(name)
             if not kept:
-                self._write_new(name, secrets.token_urlsafe(32))
+                self.keep(name, secrets.token_urlsafe(32) + "\n")
                 kept = self._read(name)
         except OSError as fault:
             raise DataDirError(self.path, fault) from fault
@@ -121,6 +123,29 @@ class DataDir:
         if len(kept) < MIN_SECRET_CHARS:
             raise SecretError(self.path / name)
         return kept
+
+    def kept(self, name: str) -> str:
+        """
+        What is in a file; empty if there is none.
+
+        Raises:
+            DataDirError: It can't be read.
+        """
+        path = self.path / name
+        try:
+            return path.read_text(encoding="utf-8", errors="replace") if path.exists() else ""
+        except OSError as fault:
+            raise DataDirError(self.path, fault) from fault
+
+    def keep(self, name: str, text: str) -> None:
+        """Put a text into a file of mode 0600 and on the disk, all of it or nothing. Raises OSError."""
+        fresh = self.path / f"{name}.new"
+        fresh.unlink(missing_ok=True)
+        with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        fresh.replace(self.path / name)
 
     def announce(self, url: str, *, node: str, hep: str) -> None:
         """Say where the node answers, for the client commands."""
@@ -140,12 +165,3 @@ class DataDir:
     def _read(self, name: str) -> str:
         path = self.path / name
         return path.read_text(encoding="ascii").strip() if path.exists() else ""
-
-    def _write_new(self, name: str, value: str) -> None:
-        fresh = self.path / f"{name}.new"
-        fresh.unlink(missing_ok=True)
-        with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-            file.write(value + "\n")
-            file.flush()
-            os.fsync(file.fileno())
-        fresh.replace(self.path / name)

@@ -1,9 +1,21 @@
 """Calls as captured messages, and a store and a node that hold them: what the tests of the application look at."""
 
+import json
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 
+from argon2 import PasswordHasher
+
+from everline.access.account import User
+from everline.access.audit import AuditEntry, in_order
+from everline.access.book import Book
+from everline.access.gate import Gate
+from everline.access.local_book import LocalBook
+from everline.access.roles import Role
+from everline.access.signing import KeyRing
+from everline.access.throttle import MemoryThrottle, Throttle
+from everline.access.trail import Trail
 from everline.app.services import PacketLedger, Services
 from everline.bus.memory import MemoryBus
 from everline.calls.event import SIP, Event
@@ -15,7 +27,10 @@ from everline.store.filters import CallFilter, CallPage, PageKey
 NOW = 1_790_000_000.0
 START_US = 1_789_999_400_000_000
 TOKEN = "a-token-only-for-tests"
-KEY = b"a-session-key-only-for-tests"
+KEY = "a-session-key-only-for-tests"
+PASSWORD = "correct horse battery"
+PASSWORD_HASH = PasswordHasher(1, 8, 1).hash(PASSWORD)
+"""A quick one: how slow ours is matters in tests of passwords only."""
 
 ALICE = ("192.0.2.1", 5060)
 PROXY = ("192.0.2.9", 5060)
@@ -142,8 +157,7 @@ def services_with(
     *,
     bus: MemoryBus | None = None,
     faults: Sequence[str] = (),
-    token: str = TOKEN,
-    key: bytes = KEY,
+    gate: Gate | None = None,
     metrics: Callable[[], str] = lambda: "everline_received_total 12\n",
 ) -> Services:
     """What an application needs, around the events given."""
@@ -154,10 +168,43 @@ def services_with(
         ledger=lambda: PacketLedger(received=12, stored=10, rejected=1, dropped=0, pending=1),
         readiness=lambda: faults,
         node="node-1",
-        admin_token=token,
-        session_key=key,
+        gate=gate or gate_with(),
         clock=lambda: NOW,
     )
+
+
+@dataclass
+class ListAudit:
+    """An audit log in a list."""
+
+    kept: list[AuditEntry] = field(default_factory=list)
+
+    async def append(self, entries: Sequence[AuditEntry]) -> None:
+        """Keep entries."""
+        self.kept += entries
+
+    async def entries(self, *, before: int | None, limit: int) -> list[AuditEntry]:
+        """The latest."""
+        return in_order(one for one in self.kept if before is None or one.seq < before)[-limit:]
+
+
+def gate_with(
+    *users: User, token: str = TOKEN, keys: str = KEY, book: Book | None = None, throttle: Throttle | None = None
+) -> Gate:
+    """A gate around the users given, whose password is `PASSWORD`."""
+
+    def clock() -> float:
+        return NOW
+
+    leaves = {f"users/{one.name}": [one.encode(), 0] for one in users}
+    kept = book or LocalBook(json.dumps(leaves))
+    trail = Trail(kept, ListAudit(), node="node-1", clock=clock)
+    return Gate(kept, trail, throttle or MemoryThrottle(), KeyRing.parse(keys), token, clock)
+
+
+def user_of(role: Role, name: str = "") -> User:
+    """A user with `PASSWORD`, of the name of the role unless given."""
+    return User(name or role.value, role, PASSWORD_HASH)
 
 
 def _matches(record: CallRecord, wanted: CallFilter) -> bool:
@@ -174,4 +221,4 @@ def _matches(record: CallRecord, wanted: CallFilter) -> bool:
 
 def with_clock(services: Services, now: float) -> Services:
     """The same services at another time."""
-    return replace(services, clock=lambda: now)
+    return replace(services, clock=lambda: now, gate=replace(services.gate, clock=lambda: now))

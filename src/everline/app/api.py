@@ -1,6 +1,7 @@
 """The HTTP API under /api/v1."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Annotated, Any
 from urllib.parse import quote
 
@@ -9,7 +10,9 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response, StreamingResponse
 
 from everline import __version__
+from everline.access.roles import Area, Role
 from everline.app import export
+from everline.app.auth import actor_of, admitted, needs
 from everline.app.call_json import (
     Json,
     call_json,
@@ -21,10 +24,11 @@ from everline.app.call_json import (
 )
 from everline.app.events import StreamSlots, event_stream
 from everline.app.figures import Range, figures_json
+from everline.app.masked import MaskedBus, MaskedStore
 from everline.app.problems import ProblemError
 from everline.app.query import MAX_PAGE, CallQuery, FilterQuery, encode_page_key
 from everline.app.render_ladder import ladder_document, ladder_text
-from everline.app.services import Services
+from everline.app.services import Services, raw_services_of
 from everline.calls.event import Event
 from everline.calls.ladder import ladder_of
 from everline.wire.packet import CapturedPacket
@@ -32,13 +36,18 @@ from everline.wire.pcap import write_pcap
 
 NOT_FOUND_STEP = "Check the Call-ID (it is case-sensitive), or search at /calls."
 
-router = APIRouter()
+router = APIRouter(dependencies=[needs(Role.VIEWER, Area.CALLS)])
 
 
 def services_of(request: Request) -> Services:
-    """What `create_app` was given."""
-    services: Services = request.app.state.services
-    return services
+    """What `create_app` was given, as its caller may see it: numbers are masked for those who may not see them."""
+    services = raw_services_of(request)
+    return services if actor_of(request).sees_numbers else as_masked(services)
+
+
+def as_masked(services: Services) -> Services:
+    """The same without numbers."""
+    return replace(services, store=MaskedStore(services.store), bus=MaskedBus(services.bus))
 
 
 async def known_messages(services: Services, call_id: str) -> list[Event]:
@@ -115,7 +124,7 @@ async def ladder(request: Request, call_id: str, format: str = "text") -> Respon
     return Response(ladder_document(drawn), media_type="image/svg+xml", headers=_attachment(f"{call_id}.svg"))
 
 
-@router.get("/pcap/{call_id:path}")
+@router.get("/pcap/{call_id:path}", dependencies=[needs(Role.OPERATOR, Area.CALLS)])
 async def pcap(request: Request, call_id: str) -> StreamingResponse:
     """The messages of a Call-ID as a capture file."""
     events = await known_messages(services_of(request), call_id)
@@ -168,7 +177,8 @@ async def events(
         raise ProblemError(503, "Too many event streams are open on this node.", retry_after_s=5)
     services = services_of(request)
     stream = slots.held(
-        event_stream(services.bus, last_event_id or since, node=services.node, closing=services.closing)
+        event_stream(services.bus, last_event_id or since, node=services.node, closing=services.closing),
+        lambda: admitted(request, services.gate) is not None,
     )
     # X-Accel-Buffering: NGINX would hold events back otherwise.
     return StreamingResponse(stream, media_type="text/event-stream", headers={"X-Accel-Buffering": "no"})

@@ -8,26 +8,29 @@ from fastapi import APIRouter, Form, Query
 from starlette.requests import Request
 from starlette.responses import JSONResponse, RedirectResponse, Response
 
+from everline.access.roles import Area, Role
 from everline.app.api import services_of
+from everline.app.auth import caller_of, needs
 from everline.app.cluster_view import Sighting, cluster_map, facts_of, map_json, pill_of
 from everline.app.failover_view import BAR_WIDTH, episode_json, told
 from everline.app.problems import ProblemError
-from everline.app.services import ClusterSight
+from everline.app.services import ClusterSight, desk_of
 from everline.app.templates import page
 from everline.cluster.beat import Activity
 from everline.cluster.entry import Entry, episodes
 from everline.cluster.keeper import KeeperError
 from everline.cluster.member import MEMBER_ROLES
-from everline.topology.model import Node, Role
+from everline.topology.model import Node
+from everline.topology.model import Role as NodeRole
 
 MAX_ENTRIES: Final = 2_000
 
 DAY_H: Final = 24.0
-WILL: Final[Mapping[Role, str]] = {
-    Role.INGEST: "Balancers send its packets to others at once; it stores what it has, and goes on to answer.",
-    Role.BALANCER: "Its VIP goes to the other balancer; it passes on what still comes.",
-    Role.APP: "NGINX sends requests to the others, open pages go on there; if it leads, another one leads.",
-    Role.WITNESS: "It does not lead. Its vote for quorums stays: that is of Keeper and Sentinel beside it.",
+WILL: Final[Mapping[NodeRole, str]] = {
+    NodeRole.INGEST: "Balancers send its packets to others at once; it stores what it has, and goes on to answer.",
+    NodeRole.BALANCER: "Its VIP goes to the other balancer; it passes on what still comes.",
+    NodeRole.APP: "NGINX sends requests to the others, open pages go on there; if it leads, another one leads.",
+    NodeRole.WITNESS: "It does not lead. Its vote for quorums stays: that is of Keeper and Sentinel beside it.",
 }
 """What a drain does, before it is done."""
 
@@ -35,8 +38,9 @@ Reason = Annotated[str, Form(max_length=256, description="Why; others see it.")]
 Hours = Annotated[float, Query(ge=0.01, le=24 * 366, description="How far back.")]
 Limit = Annotated[int, Query(ge=1, le=MAX_ENTRIES, description="Most entries, the latest.")]
 
-pages = APIRouter()
-api = APIRouter()
+pages = APIRouter(dependencies=[needs(Role.VIEWER, Area.CLUSTER)])
+api = APIRouter(dependencies=[needs(Role.VIEWER, Area.CLUSTER)])
+TO_ACT: Final = [needs(Role.OPERATOR, Area.CLUSTER)]
 
 
 def sight_of(request: Request) -> ClusterSight:
@@ -83,28 +87,28 @@ async def node_page(request: Request, name: str) -> Response:
     )  # fmt: skip
 
 
-@pages.post("/nodes/{name}/drain")
+@pages.post("/nodes/{name}/drain", dependencies=TO_ACT)
 async def drain_by_page(request: Request, name: str, reason: Reason = "") -> Response:
     """Take a node out of service, and show it."""
     await _drain(request, name, reason)
     return RedirectResponse(f"/nodes/{name}", 303)
 
 
-@pages.post("/nodes/{name}/undrain")
+@pages.post("/nodes/{name}/undrain", dependencies=TO_ACT)
 async def undrain_by_page(request: Request, name: str) -> Response:
     """Take it back, and show it."""
     await _undrain(request, name)
     return RedirectResponse(f"/nodes/{name}", 303)
 
 
-@api.post("/nodes/{name}/drain")
+@api.post("/nodes/{name}/drain", dependencies=TO_ACT)
 async def drain(request: Request, name: str, reason: Reason = "") -> JSONResponse:
     """Take a node out of service: it finishes what it has, is sent nothing new, and does not lead. Again: no change."""
     await _drain(request, name, reason)
     return JSONResponse({"node": name, "drained": True})
 
 
-@api.post("/nodes/{name}/undrain")
+@api.post("/nodes/{name}/undrain", dependencies=TO_ACT)
 async def undrain(request: Request, name: str) -> JSONResponse:
     """Take it back. Again: no change."""
     await _undrain(request, name)
@@ -145,14 +149,16 @@ def _node(request: Request, name: str) -> Node:
 
 async def _drain(request: Request, name: str, reason: str) -> None:
     node = _node(request, name)
-    client = request.client.host if request.client else "nowhere"
-    who = f"an operator at {client}, through {services_of(request).node}"
+    caller = caller_of(request)
+    who = f"{caller.actor.name} at {caller.client}, through {services_of(request).node}"
+    await desk_of(request).note_drain(caller, node.name, drained=True, reason=reason)
     with _in_our_words():
         await sight_of(request).drain(node.name, who=who, reason=reason)
 
 
 async def _undrain(request: Request, name: str) -> None:
     node = _node(request, name)
+    await desk_of(request).note_drain(caller_of(request), node.name, drained=False)
     with _in_our_words():
         await sight_of(request).undrain(node.name)
 

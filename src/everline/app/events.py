@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from typing import Final
 
 from everline.app.call_json import transition_json
@@ -83,11 +83,15 @@ class StreamSlots:
     def __init__(self) -> None:
         self.open = 0
 
-    async def held(self, stream: AsyncIterator[str]) -> AsyncGenerator[str, None]:
-        """The stream, counted while it is read."""
+    async def held(
+        self, stream: AsyncIterator[str], is_welcome: Callable[[], bool] = lambda: True
+    ) -> AsyncGenerator[str, None]:
+        """The stream, counted while it is read; it ends once its reader is signed out."""
         self.open += 1
         try:
             async for piece in stream:
+                if not is_welcome():
+                    break
                 yield piece
         finally:
             self.open -= 1

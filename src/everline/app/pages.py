@@ -4,16 +4,19 @@ import ipaddress
 from typing import Annotated, Final
 from urllib.parse import urlencode
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Form, Query
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
+from everline.access.roles import Area, Role
 from everline.app.api import known_messages, services_of
+from everline.app.auth import caller_of, needs
 from everline.app.figures import Range, figures_of
 from everline.app.query import CallQuery, encode_page_key
 from everline.app.render_ladder import ladder_head_svg, ladder_svg, ladder_text, notes
 from everline.app.render_message import message_text
-from everline.app.services import Services
+from everline.app.revealing import give_reveal, is_revealed
+from everline.app.services import Services, desk_of, raw_services_of
 from everline.app.templates import call_path, page
 from everline.app.words import headline
 from everline.bus.errors import BusError
@@ -27,7 +30,9 @@ CALL_ROWS: Final = 300
 ALL_ROWS: Final = 20_000
 PAGE_ROWS: Final = 50
 
-router = APIRouter()
+Reason = Annotated[str, Form(min_length=3, max_length=256, description="Why; it is written down.")]
+
+router = APIRouter(dependencies=[needs(Role.VIEWER, Area.CALLS)])
 
 
 @router.get("/")
@@ -89,7 +94,7 @@ async def calls(request: Request, query: Annotated[CallQuery, Query()]) -> Respo
 @router.get("/calls/{call_id:path}")
 async def call(request: Request, call_id: str, rows: str = "") -> Response:
     """What happened on one call."""
-    services = services_of(request)
+    services = raw_services_of(request) if is_revealed(request, call_id) else services_of(request)
     events = await known_messages(services, call_id)
     record = await services.store.call(call_id)
     ladder = ladder_of(events)
@@ -108,7 +113,18 @@ async def call(request: Request, call_id: str, rows: str = "") -> Response:
         text=ladder_text(ladder),
         nodes=sorted({one.node for one in events if one.node}),
         events=events,
+        is_masked=not is_revealed(request, call_id),
     )
+
+
+@router.post("/reveal/{call_id:path}")
+async def reveal(request: Request, call_id: str, reason: Reason) -> Response:
+    """Show the numbers of a call for a while. Who asked, and why, is in the audit log first."""
+    await known_messages(services_of(request), call_id)
+    await desk_of(request).reveal(caller_of(request), call_id, reason)
+    response = RedirectResponse(call_path(call_id), 303)
+    give_reveal(request, response, call_id)
+    return response
 
 
 @router.get("/search")

@@ -6,6 +6,10 @@ from dataclasses import dataclass, field
 from time import time
 from typing import Protocol
 
+from starlette.requests import Request
+
+from everline.access.desk import Desk
+from everline.access.gate import Gate
 from everline.app.cluster_view import Glance, Sighting
 from everline.bus.live import LiveBus
 from everline.calls.event import Event
@@ -111,8 +115,7 @@ class Services:
         ledger: Gives the packet ledger of this node.
         readiness: Gives the reasons why this node must get no requests now; none when it is ready.
         node: The name of this node.
-        admin_token: Lets its bearer in; at least 16 characters.
-        session_key: Signs session cookies; the same on every node, so that any of them may answer.
+        gate: Who may come in.
         cluster: What this node sees of its cluster; None if it is alone.
         clock: UTC epoch seconds.
         closing: Set once this node takes no more requests: streams end, and go on elsewhere.
@@ -124,8 +127,23 @@ class Services:
     ledger: Callable[[], PacketLedger]
     readiness: Callable[[], Sequence[str]]
     node: str
-    admin_token: str
-    session_key: bytes
+    gate: Gate
     cluster: ClusterSight | None = None
     clock: Callable[[], float] = time
     closing: asyncio.Event = field(default_factory=asyncio.Event)
+
+
+def raw_services_of(request: Request) -> Services:
+    """What `create_app` was given, numbers as they are: for what is written down, or shows none."""
+    services: Services = request.app.state.services
+    return services
+
+
+def gate_of(request: Request) -> Gate:
+    """Who may come in."""
+    return raw_services_of(request).gate
+
+
+def desk_of(request: Request) -> Desk:
+    """What is done with users and tokens."""
+    return Desk(gate_of(request))

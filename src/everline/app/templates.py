@@ -9,6 +9,7 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse
 
 from everline import __version__
+from everline.access.roles import Actor, Role
 from everline.app import words
 from everline.app.cluster_view import SIGNS
 
@@ -19,6 +20,10 @@ SECTIONS: Final = (("/", "Overview", "overview"), ("/live", "Live", "live"), ("/
 """Path, title and icon of the entries of the rail."""
 CLUSTER_SECTIONS: Final = (("/cluster", "Cluster", "cluster"), ("/failovers", "Failovers", "failovers"))
 """Those of a node that is not alone."""
+
+
+ADMIN_SECTIONS: Final = (("/admin/users", "Admin", "admin"),)
+"""That of an admin."""
 
 
 def call_path(call_id: str) -> str:
@@ -37,7 +42,8 @@ def page(
     """One page in the frame that all of them share."""
     services = request.app.state.services
     path = request.url.path
-    sections = (*SECTIONS, *CLUSTER_SECTIONS) if services.cluster else SECTIONS
+    actor = request.scope.get("state", {}).get("actor")
+    sections = _sections(actor, in_cluster=services.cluster is not None)
     frame = {
         "theme": preference(request, "theme", THEMES),
         "clock": preference(request, "clock", CLOCKS),
@@ -45,6 +51,7 @@ def page(
         "section": next((one for one, _, _ in reversed(sections) if path == one or path.startswith(f"{one}/")), ""),
         "sections": sections,
         "node": services.node,
+        "actor": actor,
         "glances": services.cluster.glance() if services.cluster else None,
         "ledger": services.ledger(),
         "faults": services.readiness(),
@@ -52,6 +59,11 @@ def page(
         "now_us": int(services.clock() * 1e6),
     }
     return HTMLResponse(_ENVIRONMENT.get_template(template).render(frame | values), status, dict(headers or {}))
+
+
+def _sections(actor: Actor | None, *, in_cluster: bool) -> tuple[tuple[str, str, str], ...]:
+    cluster = CLUSTER_SECTIONS if in_cluster else ()
+    return (*SECTIONS, *cluster, *(ADMIN_SECTIONS if actor and actor.role is Role.ADMIN else ()))
 
 
 def preference(request: Request, name: str, choices: tuple[str, ...]) -> str:

@@ -17,6 +17,7 @@ from typing import Any, Final
 from kazoo.client import KazooClient
 from kazoo.exceptions import (
     AuthFailedError,
+    BadVersionError,
     ConnectionClosedError,
     ConnectionLoss,
     InvalidACLError,
@@ -41,6 +42,7 @@ AT_ONCE: Final = 50
 """Znodes of one parent that are removed at the same time."""
 _GONE: Final = (ConnectionLoss, ConnectionClosedError, OperationTimeoutError, SessionExpiredError)
 _REFUSED: Final = (NoAuthError, AuthFailedError, InvalidACLError)
+_OTHERWISE: Final = (NoNodeError, NodeExistsError, BadVersionError)
 _ROLLED_BACK: Final = (RolledBackError, RuntimeInconsistency)
 
 
@@ -85,12 +87,29 @@ class Znode:
         czxid: Number of the transaction that made it: it grows with every change anywhere in Keeper and is never used
             twice, hence a fencing token.
         owner: Session that an ephemeral znode belongs to, 0 for a lasting one.
+        version: How often its data was changed.
     """
 
     path: str
     data: bytes
     czxid: int
     owner: int
+    version: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class ZnodeChange:
+    """
+    One of the changes that are made together.
+
+    Args:
+        data: What it becomes; None removes it.
+        version: What it must be now; None if the znode must not be there.
+    """
+
+    path: str
+    data: bytes | None
+    version: int | None
 
 
 class Keeper:
@@ -174,7 +193,7 @@ class Keeper:
             # Only `exists` leaves a watch where nothing is. Made in between: the caller looks again.
             made = await self._ask(path, lambda: self._client.exists_async(path, watch=watcher))
             return await self.get(path) if made else None
-        return Znode(path, data, int(stat.czxid), int(stat.ephemeralOwner))
+        return Znode(path, data, int(stat.czxid), int(stat.ephemeralOwner), int(stat.version))
 
     async def children(self, path: str, *, watch: Callable[[], None] | None = None) -> list[str]:
         """Names of the znodes below one, sorted; none if it is not there."""
@@ -238,12 +257,29 @@ class Keeper:
         act.set_data(*note)
         return await self._commit(act, seat)
 
+    async def commit(self, changes: Sequence[ZnodeChange]) -> int | None:
+        """Make all changes or none; None when they are made, else which of them found another version."""
+        act = self._client.transaction()
+        for one in changes:
+            if one.data is None:
+                act.delete(one.path, version=one.version)
+            elif one.version is None:
+                act.create(one.path, one.data)
+            else:
+                act.set_data(one.path, one.data, version=one.version)
+        results = await self._results(act, changes[0].path)
+        stopped = [number for number, one in enumerate(results) if isinstance(one, _OTHERWISE)]
+        return stopped[0] if stopped else None
+
     async def _commit(self, act: Any, path: str) -> bool:  # kazoo has no types
-        results = await self._ask(path, act.commit_async)
+        return not any(isinstance(one, Exception) for one in await self._results(act, path))
+
+    async def _results(self, act: Any, path: str) -> list[Any]:  # kazoo has no types
+        results: list[Any] = await self._ask(path, act.commit_async)
         for refusal in (one for one in results if isinstance(one, Exception)):
-            if not isinstance(refusal, (*_ROLLED_BACK, NoNodeError, NodeExistsError)):
+            if not isinstance(refusal, (*_ROLLED_BACK, *_OTHERWISE)):
                 raise KeeperError(f"Keeper refused {path}: {refusal!r}") from refusal
-        return not any(isinstance(one, Exception) for one in results)
+        return results
 
     async def _ask(self, path: str, start: Callable[[], Any]) -> Any:  # kazoo has no types
         """

@@ -1,30 +1,15 @@
 """The failover log in ClickHouse: the table `failovers`, which every server of the cluster has whole."""
 
-import asyncio
-from collections.abc import Mapping, Sequence
-from typing import Any, Final, Protocol
+from collections.abc import Sequence
+from typing import Final
 
 from everline.cluster.entry import Entry, Kind
-from everline.errors import EverlineError
 from everline.store.answer import Answer
 from everline.store.cluster_schema import FAILOVERS
+from everline.store.everywhere import WholeServer, insert_into_two, select_from_any, storable
 from everline.store.literals import number
 
 TABLE: Final = "everline.failovers"
-INSERT_S: Final = 3.0
-ANSWER_S: Final = 10.0
-
-
-class LogServer(Protocol):
-    """One ClickHouse server: `everline.store.servers.Server`."""
-
-    async def insert_columns(self, table: str, columns: Mapping[str, Sequence[Any]], *, deadline_s: float) -> None:
-        """Keep rows. Raises EverlineError when it can't now."""
-        ...
-
-    async def select(self, sql: str, *, limit_s: float) -> Answer:
-        """What it answers. Raises EverlineError when it can't now."""
-        ...
 
 
 class StoreLog:
@@ -35,7 +20,7 @@ class StoreLog:
         servers: Nearest first.
     """
 
-    def __init__(self, servers: Sequence[LogServer]) -> None:
+    def __init__(self, servers: Sequence[WholeServer]) -> None:
         self._servers = tuple(servers)
 
     async def insert_entries(self, entries: Sequence[Entry]) -> None:
@@ -47,20 +32,7 @@ class StoreLog:
         """
         if not entries:
             return
-        columns = _columns(entries)
-        needed = min(2, len(self._servers))
-        untried = list(self._servers)
-        fault: BaseException | None = None
-        while needed and untried:
-            now, untried = untried[:needed], untried[needed:]
-            asked = [one.insert_columns(TABLE, columns, deadline_s=INSERT_S) for one in now]
-            for answer in await asyncio.gather(*asked, return_exceptions=True):
-                if isinstance(answer, BaseException):
-                    fault = answer
-                else:
-                    needed -= 1
-        if needed:
-            raise fault or EverlineError("no ClickHouse server is configured: cluster.yaml needs the role clickhouse")
+        await insert_into_two(self._servers, TABLE, _columns(entries))
 
     async def entries(self, since_us: int, limit: int) -> list[Entry]:
         """
@@ -72,25 +44,12 @@ class StoreLog:
         where = f"WHERE at_us >= {number(since_us)} ORDER BY at_us DESC, entry_id DESC"
         limits = f"LIMIT 1 BY at_us, entry_id LIMIT {number(limit)}"
         sql = f"SELECT {', '.join(FAILOVERS)} FROM {TABLE} {where} {limits}"  # noqa: S608 - numbers
-        fault: EverlineError | None = None
-        for server in self._servers:
-            try:
-                answer = await server.select(sql, limit_s=ANSWER_S)
-            except EverlineError as refusal:
-                fault = refusal
-                continue
-            return _entries(answer)[::-1]
-        raise fault or EverlineError("no ClickHouse server is configured: cluster.yaml needs the role clickhouse")
+        return _entries(await select_from_any(self._servers, sql))[::-1]
 
 
 def _columns(entries: Sequence[Entry]) -> dict[str, list[str | int]]:
     rows = [one.as_json() | {"entry_id": one.entry_id, "author": one.by} for one in entries]
-    return {name: [_storable(row[name]) for row in rows] for name in FAILOVERS}
-
-
-def _storable(value: str | int) -> str | int:
-    """A text that UTF-8 can hold: the output of a hook may be anything."""
-    return value if isinstance(value, int) else value.encode(errors="backslashreplace").decode()
+    return {name: [storable(row[name]) for row in rows] for name in FAILOVERS}
 
 
 def _entries(answer: Answer) -> list[Entry]:

@@ -1,10 +1,20 @@
 """An app node: pages, API and events over HTTP, and the leader's work."""
 
+import asyncio
+import sys
 from collections.abc import Callable, Sequence
+from contextlib import suppress
+from typing import Final
 
 from prometheus_client.registry import Collector
 from starlette.types import ASGIApp
 
+from everline.access.gate import Gate
+from everline.access.keeper_book import KeeperBook
+from everline.access.signing import KeyRing
+from everline.access.store_audit import StoreAudit
+from everline.access.throttle import RedisThrottle
+from everline.access.trail import Trail
 from everline.app.services import PacketLedger, Services
 from everline.app.web import create_app
 from everline.cluster.beat import Health, StoreHealth
@@ -15,6 +25,8 @@ from everline.node.common import Common, Vitals
 from everline.node.leading import Leading
 from everline.node.sight import Sight
 
+LOOK_S: Final = 1.0
+
 
 class AppRole:
     """Serves what the cluster has; keeps nothing that another app node does not have too."""
@@ -22,6 +34,7 @@ class AppRole:
     def __init__(self, common: Common, note: Callable[[Entry], None]) -> None:
         self._common = common
         self._leading = Leading(common, note)
+        self._gate = _gate_of(common)
 
     @property
     def duties(self) -> Sequence[Duty]:
@@ -33,8 +46,7 @@ class AppRole:
         return [NodeCollector(Measured(node=self._common.node.name, ingest=None, bus=self._common.bus))]
 
     def application(self, vitals: Vitals) -> ASGIApp:
-        """Pages and API. Every app node signs sessions with the same key, so that any may answer."""
-        secrets = self._common.secrets
+        """Pages and API. Every app node signs sessions with the same keys, so that any may answer."""
         services = Services(
             store=self._leading.store,
             bus=self._common.bus,
@@ -42,8 +54,7 @@ class AppRole:
             ledger=PacketLedger,
             readiness=vitals.unready,
             node=self._common.node.name,
-            admin_token=secrets.admin_token,
-            session_key=secrets.session_key.encode(),
+            gate=self._gate,
             cluster=Sight(self._common, vitals.rows),
             closing=vitals.closing,
         )
@@ -66,12 +77,40 @@ class AppRole:
 
     async def run(self) -> None:
         """Its work is done request by request; meanwhile it looks whether it could do it."""
-        await self._leading.watch()
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._leading.watch(), name="watch-store")
+            tasks.create_task(self._gate.book.run(), name="access-book")
+            tasks.create_task(self._gate.trail.run(), name="audit")
+            tasks.create_task(self._tell_setup(), name="set-up-link")
 
     async def stop(self) -> None:
         """What is asked is answered by the HTTP server."""
+
+    async def _tell_setup(self) -> None:
+        """Print the one-time link, if it is known that there is no user yet."""
+        while self._gate.book.contents is None:  # noqa: ASYNC110 - Keeper may be away for hours
+            await asyncio.sleep(LOOK_S)
+        if self._gate.awaits_setup:
+            sys.stdout.write(
+                "Make the first user, by a link that works once, at any address of the pages: "
+                f"/setup#{self._gate.setup_code()}\n"
+            )
+            with suppress(OSError):
+                sys.stdout.flush()
 
     def _store_health(self) -> StoreHealth:
         if not self._leading.reaches_store():
             return StoreHealth.DOWN
         return StoreHealth.PARTIAL if self._leading.store.partial_since else StoreHealth.OK
+
+
+def _gate_of(common: Common) -> Gate:
+    """Users in Keeper, what they did in ClickHouse, their tries in Redis: nothing in this node."""
+    book = KeeperBook(common.keeper, common.topology.cluster)
+    return Gate(
+        book=book,
+        trail=Trail(book, StoreAudit(common.servers), node=common.node.name),
+        throttle=RedisThrottle(common.primary),
+        ring=KeyRing.parse(common.secrets.session_key),
+        admin_token=common.secrets.admin_token,
+    )

@@ -15,13 +15,14 @@ from everline.app.web import create_app
 from everline.bus.memory import MemoryBus
 from everline.calls.timeout import Patience
 from everline.config import NodeConfig
-from everline.datadir import SESSION_KEY_FILE, TOKEN_FILE, DataDir
+from everline.datadir import DataDir
 from everline.demo.play import play_sample
 from everline.duties import repeat_duties
 from everline.ingest.tls import server_context
 from everline.metrics import Measured, NodeCollector, metrics_text
 from everline.node.front import Front
 from everline.node.http import HttpServer, http_socket
+from everline.node.local_gate import local_gate
 from everline.store.embedded import EmbeddedStore
 
 log = logging.getLogger(__name__)
@@ -70,6 +71,7 @@ async def _until_told_to_stop(node: "Node", stop: asyncio.Event, *, demo: bool) 
             tasks.create_task(node.serve_http(), name="http"),
             tasks.create_task(node.front.watch_kernel_drops(), name="kernel-drops"),
             tasks.create_task(node.repeat_duties(), name="duties"),
+            tasks.create_task(node.keep_audit(), name="audit"),
         ]
         if demo:
             working.append(tasks.create_task(play_sample(node.front.hep), name="demo"))
@@ -92,6 +94,7 @@ class Node:
         self._store = EmbeddedStore.open(data.store)
         self._bus = MemoryBus(max_calls=config.live.max_calls)
         self.front = Front(config.ingest, node=config.name, store=self._store, bus=self._bus)
+        self._gate = local_gate(data, node=config.name)
         services = self._services()
         self._server = HttpServer(create_app(services), http, closing=services.closing)
         self._started = False
@@ -108,13 +111,23 @@ class Node:
         tls = f"; over TLS to {self._config.ingest.tls}" if self.front.takes_tls else ""
         url, hep = self._server.url, self.front.hep
         lines = [
-            f"Everline is up: {url}/  (sign in with the token in {self._data.path / TOKEN_FILE})",
+            f"Everline is up: {url}/",
+            *self._how_to_sign_in(),
             f"Send HEP or SIP to {hep}, UDP or TCP{tls}",
             f"Try: everline calls --data {self._data.path}",
         ]
         sys.stdout.write("\n".join(lines) + "\n")
         sys.stdout.flush()
         log.info("node.started", extra={"node": self._config.name, "url": url, "hep": str(hep)})
+
+    def _how_to_sign_in(self) -> list[str]:
+        if not self._gate.awaits_setup:
+            return []
+        return [f"Make the first user, by a link that works once: {self._server.url}/setup#{self._gate.setup_code()}"]
+
+    async def keep_audit(self) -> None:
+        """Bring what was done into the audit log, for ever."""
+        await self._gate.trail.run()
 
     async def serve_http(self) -> None:
         """Serve the pages and the API until `stop`."""
@@ -155,8 +168,7 @@ class Node:
             ledger=self.front.packet_ledger,
             readiness=self._unready,
             node=self._config.name,
-            admin_token=self._data.secret(TOKEN_FILE),
-            session_key=self._data.secret(SESSION_KEY_FILE).encode(),
+            gate=self._gate,
         )
 
     def _unready(self) -> list[str]:

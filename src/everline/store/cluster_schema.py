@@ -7,6 +7,8 @@ failovers
     The failover log, whole on every server.
 fences
     The tokens of leaders, whole on every server, so that each can refuse a late leader's write by itself.
+audit
+    Who did what, whole on every server.
 migrations
     Which versions of these tables have been made, whole on every server.
 """
@@ -33,11 +35,26 @@ FAILOVERS: Final[Mapping[str, str]] = {
     "details": "String",
     "author": "String",
 }
+AUDIT: Final[Mapping[str, str]] = {
+    "seq": "UInt64",
+    "at_us": "UInt64",
+    "node": "String",
+    "who": "String",
+    "act": "String",
+    "target": "String",
+    "before": "String",
+    "after": "String",
+    "client": "String",
+    "request_id": "String",
+    "previous": "String",
+    "digest": "String",
+}
 FENCES: Final[Mapping[str, str]] = {"duty": "String", "token": "UInt64", "node": "String", "at_us": "UInt64"}
 MIGRATIONS: Final[Mapping[str, str]] = {"version": "UInt32", "node": "String", "at_us": "UInt64"}
 
 EVERYWHERE: Final[Mapping[str, tuple[Mapping[str, str], str]]] = {
     "failovers": (FAILOVERS, "at_us, entry_id"),
+    "audit": (AUDIT, "seq, digest"),
     "fences": (FENCES, "duty, token, node"),
     "migrations": (MIGRATIONS, "version"),
 }
@@ -65,6 +82,11 @@ def cluster_statements(cluster: str, *, everywhere: bool = True) -> list[str]:
         for name in TABLES
     )
     return [*statements(dialect), *asking, *(_everywhere(cluster, dialect.on_cluster, name) for name in EVERYWHERE)]
+
+
+def audit_statements(cluster: str) -> list[str]:
+    """The table that version 2 added."""
+    return [_everywhere(cluster, cluster_dialect(cluster).on_cluster, "audit")]
 
 
 def _everywhere(cluster: str, on_cluster: str, name: str) -> str:

@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from time import time_ns
 from typing import Final
 
-from everline.store.cluster_schema import CLUSTER_TABLES, cluster_statements
+from everline.store.cluster_schema import CLUSTER_TABLES, audit_statements, cluster_statements
 from everline.store.errors import StoreError
 from everline.store.identity import WrongServerError, check_server
 from everline.store.literals import number, text
@@ -37,7 +37,7 @@ _STILL_QUEUED: Final = 159
 _NOT_THERE: Final = frozenset({60, 81})
 _REPLICA_EXISTS: Final = 253
 
-MIGRATIONS: Final[Mapping[int, Callable[[str], list[str]]]] = {1: cluster_statements}
+MIGRATIONS: Final[Mapping[int, Callable[[str], list[str]]]] = {1: cluster_statements, 2: audit_statements}
 """By version, what makes it of the one before: statements ON CLUSTER, given the cluster's name, each to be repeated."""
 
 LATEST: Final = max(MIGRATIONS)

@@ -1,7 +1,16 @@
-// A sign-in link carries the token behind the #, which never leaves the browser: put it into the form and send that.
+// A link carries the admin token, or the code of the set-up, behind the #, which never leaves the browser by itself:
+// put it into the form. The token's form is complete with it and is sent.
 const found = /[#&]token=([^&]+)/.exec(location.hash);
+const code = document.getElementById("code");
 if (found) {
-  history.replaceState(null, "", location.pathname + location.search);
+  forget();
   document.getElementById("token").value = decodeURIComponent(found[1]);
-  document.getElementById("login").submit();
+  document.getElementById("by-token").submit();
+} else if (code && location.hash.length > 1) {
+  code.value = decodeURIComponent(location.hash.slice(1));
+  forget();
+}
+
+function forget() {
+  history.replaceState(null, "", location.pathname + location.search);
 }
