@@ -14,12 +14,14 @@ from tests.rigs import clickhouse as rigs
 from tests.rigs.clickhouse import CLICKHOUSE, ClickHouseRig, clickhouses
 from tests.rigs.redis import PASSWORD, SERVICE, RedisRig
 
+from everline.access.audit import Act, AuditEntry, Head, check_chain, next_entry
+from everline.access.store_audit import StoreAudit
 from everline.cluster.candidacy import Term
 from everline.cluster.entry import Entry, Kind, make_entry
 from everline.cluster.fences import ClickHouseFence, not_fenced
 from everline.cluster.store_log import StoreLog
 from everline.errors import EverlineError
-from everline.store.cluster_schema import FAILOVERS
+from everline.store.cluster_schema import AUDIT, FAILOVERS
 from everline.store.servers import Server
 
 FENCES = "duty String, token UInt64, node String, at_us UInt64"
@@ -39,11 +41,13 @@ def rig(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ClickHouseRig]:
     """Four servers with the tables of the cluster."""
     require_programs(*CLICKHOUSE)
     log = ", ".join(f"{name} {kind}" for name, kind in FAILOVERS.items())
+    audit = ", ".join(f"{name} {kind}" for name, kind in AUDIT.items())
     with clickhouses(tmp_path_factory.mktemp("clickhouse")) as started:
         for one in started.servers:
             one.ask("CREATE DATABASE IF NOT EXISTS everline")
             one.ask(replicated("fences", FENCES, "", "duty, token"))
             one.ask(replicated("failovers", log, "Replacing", "at_us, entry_id"))
+            one.ask(replicated("audit", audit, "Replacing", "seq, digest"))
             one.ask(replicated("acts", ACTS, "", "token"))
         yield started
 
@@ -145,6 +149,26 @@ async def test_the_failover_log_is_the_same_on_every_server(rig: ClickHouseRig) 
         for server in servers:
             assert await StoreLog([server]).entries(0, 100) == odd
         assert await log.entries(2, 2) == odd[3:]
+
+
+async def test_the_audit_log_is_the_same_on_every_server(rig: ClickHouseRig) -> None:
+    """Whatever is in it; one that comes twice is one; a forged one beside it is seen."""
+    head, entries = Head(), list[AuditEntry]()
+    for text in ("plain", "it's \\ a\nline", "über\x00", "'); DROP", "\ud800", "{}"):
+        entries.append(next_entry(head, Act(text, "user.added", text, before=text), at_us=7, node="n"))
+        head = Head(entries[-1].seq, entries[-1].digest)
+    async with servers_of(rig) as servers:
+        log = StoreAudit(servers)
+        await log.append(entries)
+        await log.append(entries[:3])
+        until(lambda: all(one.ask("SELECT uniq(digest) FROM everline.audit") == [(6,)] for one in rig.servers),
+              "all have them")  # fmt: skip
+
+        for server in servers:
+            assert await StoreAudit([server]).entries(before=None, limit=100) == entries
+        assert await log.entries(before=4, limit=2) == entries[1:3]
+        await log.append([next_entry(Head(2, "x"), Act("eve", "nothing"), at_us=8, node="n")])
+        assert check_chain(await log.entries(before=None, limit=100), head).fault.startswith("There are two entries")
 
 
 async def test_the_failover_log_takes_entries_while_two_servers_answer(rig: ClickHouseRig) -> None:

@@ -18,7 +18,7 @@ _USER: Final = re.compile(rb"(?i)\b((?:sips?|tel|callto|h323):)([^@;>,\s\"?]{1,2
 _NAME: Final = re.compile(rb'"((?:[^"\\\r\n]|\\.){1,256})"(?=\s*<)')
 _BARE_NAME: Final = re.compile(
     rb"(?im)^((?:from|to|f|t|contact|m|p-asserted-identity|p-preferred-identity|remote-party-id|diversion|referred-by|b|"
-    rb"history-info)[ \t]*:[ \t]*)([^\"<:;,\r\n]{1,256}?)(?=[ \t]*<)"
+    rb"history-info)[ \t]*:[ \t]*)([^\"<:;,\s][^\"<:;,\r\n]{0,255}?)(?=[ \t]*<)"
 )
 _LOGIN: Final = re.compile(rb'(?i)\b(username\s*=\s*")([^"\r\n]{1,256})(?=")')
 _READABLE: Final = re.compile(

@@ -136,7 +136,7 @@ async def change_password(request: Request, old: Text = "", password: Text = "")
     try:
         await desk.change_own_password(caller, old, password)
     except RefusedError:
-        return _account(request, fault="The present password is another one.", status=403)
+        return _account(request, fault="The present password is another one.", status=400)
     except AccessError as fault:
         return _account(request, fault=str(fault), status=problem_of(fault).status)
     response = _account(request, done="The password is changed, and other sessions are signed out.")
