@@ -14,6 +14,8 @@ from tests.faults.eyes import until
 from tests.faults.site import WHOLE_AGAIN_S, Site
 from tests.faults.streams import TRANSITIONS, Followers, Heard, Tab, chromium
 
+from everline.access.gate import setup_code
+from everline.access.signing import KeyRing
 from everline.drill.load import LoadPlan, RunningLoad, running_load
 from everline.drill.recovery import Moment
 from everline.topology.model import AppOptions, Node, Role
@@ -212,6 +214,48 @@ async def test_all_app_nodes_are_restarted_under_many_streams(site: Site) -> Non
     assert sum(one.resets for one in streams.all) == 0
 
 
+async def test_a_request_that_is_repeated_because_its_node_died_is_done_once(site: Site) -> None:
+    """Twenty tokens are asked for while an app node is killed; who is not answered asks again with the same key."""
+    usual = by_backup(site)[0]
+    async with signed_in(site) as admin:
+        names = [f"report-{number}" for number in range(20)]
+        asked = [asyncio.create_task(made_token(admin, name)) for name in names]
+        await asyncio.sleep(0.03)
+        await site.kill(usual[:1])
+        made = await asyncio.gather(*asked)
+        kept = [one["name"] for one in (await admin.get("/api/v1/tokens")).json()["tokens"]]
+        log = (await admin.get("/api/v1/audit", params={"limit": 1000})).json()["entries"]
+        verdict = (await admin.get("/api/v1/audit/check")).json()
+
+    repeated = sum(tries > 1 for _, tries in made)
+    print(f"\napp node killed: {repeated} of {len(names)} requests were repeated, each was done once")
+    assert sorted(one for one in kept if one in names) == sorted(names)
+    assert len({token for token, _ in made}) == len(names)
+    assert sum(one["act"] == "token.made" for one in log) == len(names)
+    assert verdict["is_whole"], verdict
+
+
+async def test_while_redis_is_away_sessions_read_and_nobody_manages_users(site: Site) -> None:
+    """Who is signed in goes on, on every app node; signing in and managing users come back with Redis."""
+    async with signed_in(site) as admin:
+        redis = site.topology.nodes_of(Role.REDIS)
+        await site.kill(redis)
+        reads = [
+            (await admin.get(path)).status_code for path in ("/api/v1/calls", "/calls", "/cluster", "/account") * 3
+        ]
+        acts = await admin.post("/api/v1/tokens", json={"name": "refused"})
+        comes = await admin.post("/login", data=ROOT)
+        assert (set(reads), acts.status_code, comes.status_code) == ({200}, 503, 503)
+        assert "can't be counted" in acts.json()["detail"]
+        await site.start(redis)
+
+        async def comes_in() -> bool:
+            return (await admin.post("/login", data=ROOT)).status_code == 303
+
+        await until(comes_in, within_s=READY_S, what="who knows the password comes in")
+        assert (await admin.post("/api/v1/tokens", json={"name": "made"})).status_code == 201
+
+
 # --- what is asked ---------------------------------------------------------------------------------------------------
 
 
@@ -238,6 +282,38 @@ def front(site: Site) -> str:
     """Where browsers come in."""
     [vip] = [vip for vip in site.topology.vips if vip.role is Role.NGINX]
     return f"http://{vip.address}"
+
+
+ROOT: Final = {"name": "root", "password": "a password for the lab"}
+
+
+@asynccontextmanager
+async def signed_in(site: Site) -> AsyncIterator[httpx2.AsyncClient]:
+    """An admin at the VIP, with a password; made by the one-time link if nobody has used it yet."""
+    ring = KeyRing.parse(site.secrets.session_key)
+    code = setup_code(ring, token(site))
+    async with httpx2.AsyncClient(base_url=front(site), timeout=20) as client:
+
+        async def is_in() -> bool:
+            answers = [await client.post("/setup", data=ROOT | {"code": code}), await client.post("/login", data=ROOT)]
+            return any(one.status_code == 303 for one in answers)
+
+        await until(is_in, within_s=READY_S, what="an admin is signed in")
+        yield client
+
+
+async def made_token(admin: httpx2.AsyncClient, name: str) -> tuple[str, int]:
+    """A token for a program, and how often it had to be asked for."""
+    key = {"Idempotency-Key": secrets.token_hex(16)}
+    for tries in range(1, 100):
+        try:
+            answer = await admin.post("/api/v1/tokens", json={"name": name}, headers=key)
+        except httpx2.TransportError:
+            continue
+        if answer.status_code == 201:
+            return str(answer.json()["token"]), tries
+        await asyncio.sleep(0.1)
+    raise AssertionError(f"{name}: {answer.status_code} {answer.text[:200]}")
 
 
 async def who_answers(site: Site) -> str:

@@ -108,7 +108,7 @@ class Gate:
 
     def setup_code(self) -> str:
         """What the one-time link carries: every app node knows it, and nobody else."""
-        return self.ring.derive(_SETUP, self.admin_token)[0][:24]
+        return setup_code(self.ring, self.admin_token)
 
     @property
     def awaits_setup(self) -> bool:
@@ -212,3 +212,8 @@ class Gate:
     def _mark(self) -> str:
         """Changes with the admin token, and tells nothing of it."""
         return self.ring.derive("admin-token", self.admin_token)[-1][:16]
+
+
+def setup_code(ring: KeyRing, admin_token: str) -> str:
+    """The code of the one-time link, made of what only the nodes know."""
+    return ring.derive(_SETUP, admin_token)[0][:24]
