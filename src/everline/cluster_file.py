@@ -11,7 +11,7 @@ from typing import Final
 from everline.topology.errors import TopologyError, TopologyFault
 from everline.topology.model import SecretRef, SecretRefs, Topology
 from everline.topology.parse import parse_topology
-from everline.topology.settings import OPTIONAL_SECRETS
+from everline.topology.settings import GIVEN_SECRETS, OPTIONAL_SECRETS
 
 LEAST_SECRET_CHARS: Final = 16
 MOST_FILE_BYTES: Final = 1 << 20
@@ -21,7 +21,7 @@ _BREAKS_CONFIG_FILES: Final = frozenset(" '\"`\\<>&")
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Secrets:
-    """The secrets of a cluster; hep_key is None if agents need none. Never shown."""
+    """The secrets of a cluster; hep_key is None if agents need none, oidc_client_secret if no provider does."""
 
     clickhouse: str
     redis: str
@@ -29,6 +29,7 @@ class Secrets:
     session_key: str
     admin_token: str
     hep_key: str | None = None
+    oidc_client_secret: str | None = None
 
     def __repr__(self) -> str:
         return "Secrets(***)"
@@ -93,7 +94,7 @@ def make_secret_files(topology: Topology, base_dir: Path) -> tuple[Path, ...]:
     """
     Make the secret files that do not exist yet, each with a random secret, readable by its owner only.
 
-    For labs and first starts; secrets that come from the environment are left to whoever sets it.
+    For labs and first starts; secrets that come from the environment or from others are left to whoever has them.
 
     Returns:
         The files that were made.
@@ -105,7 +106,7 @@ def make_secret_files(topology: Topology, base_dir: Path) -> tuple[Path, ...]:
     for name, reference in _references(topology.secrets):
         path = base_dir / reference.file if reference and reference.file else None
         try:
-            if path is not None and not path.exists():
+            if path is not None and not path.exists() and name not in GIVEN_SECRETS:
                 path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
                 descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
                 with os.fdopen(descriptor, "w", encoding="ascii") as file:
@@ -126,11 +127,11 @@ def _resolved(name: str, reference: SecretRef, base_dir: Path, environ: Mapping[
     if reference.file is not None:
         handed = Path(environ["CREDENTIALS_DIRECTORY"], name) if "CREDENTIALS_DIRECTORY" in environ else None
         path = handed if handed and handed.is_file() else base_dir / reference.file
-        return _usable(_first_line(path, is_guarded=path == handed), str(path))
-    name = str(reference.env)
-    if name not in environ:
-        raise _SecretProblemError(f"the environment variable {name} is not set: set it, or refer to a file")
-    return _usable(environ[name].strip(), f"the environment variable {name}")
+        return _usable(name, _first_line(path, is_guarded=path == handed), str(path))
+    variable = str(reference.env)
+    if variable not in environ:
+        raise _SecretProblemError(f"the environment variable {variable} is not set: set it, or refer to a file")
+    return _usable(name, environ[variable].strip(), f"the environment variable {variable}")
 
 
 def _first_line(path: Path, *, is_guarded: bool) -> str:
@@ -148,9 +149,11 @@ def _first_line(path: Path, *, is_guarded: bool) -> str:
         raise _SecretProblemError(f"{path} cannot be read: {error.strerror}") from error
 
 
-def _usable(secret: str, where: str) -> str:
+def _usable(name: str, secret: str, where: str) -> str:
     if not secret:
         raise _SecretProblemError(f"{where} is empty: put a secret of {LEAST_SECRET_CHARS} characters or more there")
+    if name in GIVEN_SECRETS:
+        return secret
     if len(secret) < LEAST_SECRET_CHARS:
         have = f"{where} has {len(secret)} characters"
         raise _SecretProblemError(f"{have}, need {LEAST_SECRET_CHARS} or more: use a longer secret")

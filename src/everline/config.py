@@ -7,7 +7,15 @@ from typing import Annotated, Any, Final, NamedTuple
 
 from pydantic import BeforeValidator, Field, PlainSerializer, SecretStr
 
-from everline.config_sections import CallsConfig, IngestSettings, LiveConfig, LogConfig, Section, StoreConfig
+from everline.config_sections import (
+    CallsConfig,
+    IngestSettings,
+    LiveConfig,
+    LogConfig,
+    OidcConfig,
+    Section,
+    StoreConfig,
+)
 
 
 class Endpoint(NamedTuple):
@@ -69,6 +77,17 @@ class HttpConfig(Section):
     listen: HostPort = Field(default=Endpoint("127.0.0.1", 5173), description="Serve the pages and the HTTP API here.")
 
 
+class OidcNodeConfig(OidcConfig):
+    """Signing in at an identity provider, for a node that is alone."""
+
+    client_secret: SecretStr | None = Field(
+        default=None,
+        description="What shows the provider that it is Everline; not needed by a public client. "
+        "Better in `oidc.client_secret_file`.",
+    )
+    client_secret_file: Path | None = Field(default=None, description="File whose first line is `oidc.client_secret`.")
+
+
 class NodeConfig(Section):
     """Everything that one node is told."""
 
@@ -82,6 +101,7 @@ class NodeConfig(Section):
     store: StoreConfig = StoreConfig()
     calls: CallsConfig = CallsConfig()
     live: LiveConfig = LiveConfig()
+    oidc: OidcNodeConfig = OidcNodeConfig()
     log: LogConfig = LogConfig()
 
 
@@ -100,7 +120,7 @@ KEYS: Final = _descriptions()
 """Every key path with its description."""
 
 SECTIONS: Final = frozenset(key.partition(".")[0] for key in KEYS if "." in key)
-SECRET_KEYS: Final = frozenset({"ingest.auth_key"})
+SECRET_KEYS: Final = frozenset({"ingest.auth_key", "oidc.client_secret"})
 
 
 def environment_name(key: str) -> str:

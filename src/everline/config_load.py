@@ -11,6 +11,7 @@ from typing import Any, Final
 from pydantic import ValidationError
 
 from everline.config import KEYS, SECRET_KEYS, SECTIONS, NodeConfig, environment_name
+from everline.config_sections import oidc_faults
 from everline.errors import EverlineError
 
 DEFAULT: Final = "default"
@@ -84,11 +85,15 @@ def load_config(
     settings.update(_from_environment(environ, faults))
     settings.update({key: _Setting(value, "command line") for key, value in flags.items() if value is not None})
     _check_together(settings, faults)
-    _read_auth_key(settings, faults)
+    for key in sorted(SECRET_KEYS):
+        _read_secret(key, settings, faults)
     config = _validated(settings, faults)
+    if config is not None:
+        found = ((f"oidc.{key}", problem) for key, problem in oidc_faults(config.oidc))
+        faults.extend(ConfigFault(key, _source(key, settings), problem) for key, problem in found)
     if config is None or faults:
         raise ConfigError(sorted(faults, key=lambda one: one.key))
-    return LoadedConfig(config, {key: settings[key].source if key in settings else DEFAULT for key in KEYS})
+    return LoadedConfig(config, {key: _source(key, settings) for key in KEYS})
 
 
 def _from_file(file: Path, faults: list[ConfigFault]) -> dict[str, _Setting]:
@@ -145,9 +150,13 @@ def _check_together(settings: Mapping[str, _Setting], faults: list[ConfigFault])
     if "ingest.tls" in settings and "ingest.tls_certificate" not in settings and "ingest.tls_key" not in settings:
         source = settings["ingest.tls"].source
         faults.append(ConfigFault("ingest.tls", source, "needs ingest.tls_certificate and ingest.tls_key"))
-    if "ingest.auth_key" in settings and "ingest.auth_key_file" in settings:
-        source = settings["ingest.auth_key"].source
-        faults.append(ConfigFault("ingest.auth_key", source, "is set beside ingest.auth_key_file: leave one out"))
+    faults.extend(
+        ConfigFault(key, settings[key].source, f"is set beside {key}_file: leave one out")
+        for key in sorted(SECRET_KEYS)
+        if key in settings and f"{key}_file" in settings
+    )
+    if "oidc.ca_file" in settings:
+        _check_readable("oidc.ca_file", settings["oidc.ca_file"], faults)
 
 
 def _check_readable(key: str, setting: _Setting, faults: list[ConfigFault]) -> bytes:
@@ -159,17 +168,21 @@ def _check_readable(key: str, setting: _Setting, faults: list[ConfigFault]) -> b
         return b""
 
 
-def _read_auth_key(settings: dict[str, _Setting], faults: list[ConfigFault]) -> None:
-    """Put the first line of the key file in the place of the key itself."""
-    setting = settings.get("ingest.auth_key_file")
+def _read_secret(key: str, settings: dict[str, _Setting], faults: list[ConfigFault]) -> None:
+    """Put the first line of a secret's file in the place of the secret itself."""
+    setting = settings.get(f"{key}_file")
     if setting is None:
         return
     known = len(faults)
-    line = _check_readable("ingest.auth_key_file", setting, faults).partition(b"\n")[0].strip()
+    line = _check_readable(f"{key}_file", setting, faults).partition(b"\n")[0].strip()
     if line:
-        settings["ingest.auth_key"] = _Setting(line.decode("utf-8", "replace"), setting.source)
+        settings[key] = _Setting(line.decode("utf-8", "replace"), setting.source)
     elif len(faults) == known:
-        faults.append(ConfigFault("ingest.auth_key_file", setting.source, "is empty: its first line must be the key"))
+        faults.append(ConfigFault(f"{key}_file", setting.source, "is empty: its first line must be the secret"))
+
+
+def _source(key: str, settings: Mapping[str, _Setting]) -> str:
+    return settings[key].source if key in settings else DEFAULT
 
 
 def _validated(settings: Mapping[str, _Setting], faults: list[ConfigFault]) -> NodeConfig | None:
@@ -183,6 +196,5 @@ def _validated(settings: Mapping[str, _Setting], faults: list[ConfigFault]) -> N
         for one in error.errors(include_url=False):
             key = ".".join(map(str, one["loc"][:2] if one["loc"][0] in SECTIONS else one["loc"][:1]))
             found = "" if key in SECRET_KEYS else f"{one['input']!r}: "
-            source = settings[key].source if key in settings else DEFAULT
-            faults.append(ConfigFault(key, source, found + one["msg"].removeprefix("Value error, ")))
+            faults.append(ConfigFault(key, _source(key, settings), found + one["msg"].removeprefix("Value error, ")))
     return None

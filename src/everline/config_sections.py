@@ -4,8 +4,11 @@ Settings that a node and a whole cluster have in common: a node's file names the
 Defined once, below both `config` and `topology`. What belongs to one node alone (addresses, paths) is in `config`.
 """
 
-from ipaddress import IPv4Network, IPv6Network, ip_network
+import re
+from collections.abc import Iterator, Mapping
+from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from typing import Annotated, Final, Literal
+from urllib.parse import urlsplit
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer
 
@@ -132,3 +135,112 @@ class LogConfig(Section):
     level: Literal["debug", "info", "warning", "error"] = Field(
         default="info", description="The least level that is written."
     )
+
+
+RoleName = Literal["viewer", "operator", "admin"]
+"""What somebody may do, the least first: look; act on the cluster; decide who may."""
+
+OIDC_SCOPES: Final = ("openid", "profile", "email")
+_SCOPE: Final = re.compile(r"[\x21\x23-\x5b\x5d-\x7e]+")
+
+
+def is_guarded_url(url: str) -> bool:
+    """Whether nobody on the way can read or change what is asked there: https, or http that stays on this machine."""
+    try:
+        parts = urlsplit(url)
+        host, _ = parts.hostname or "", parts.port  # A port that is none raises.
+    except ValueError:
+        return False
+    if not (host and url.isascii() and url.isprintable()) or " " in url or parts.username is not None:
+        return False
+    return parts.scheme == "https" or (parts.scheme == "http" and _is_loopback(host))
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _parse_issuer(value: object) -> object:
+    if isinstance(value, str) and is_guarded_url(value) and not {"?", "#"} & set(value):
+        return value
+    raise ValueError("need an https URL without ? and #, such as https://id.example.com/realms/voice")
+
+
+def _parse_scopes(value: object) -> object:
+    listed = value.replace(",", " ").split() if isinstance(value, str) else value
+    if not isinstance(listed, list | tuple) or not all(_SCOPE.fullmatch(str(one)) for one in listed):
+        raise ValueError("need a list of scopes, such as [openid, profile, email]")
+    return tuple(map(str, listed))
+
+
+def _parse_role_map(value: object) -> object:
+    """An environment variable can hold no table: `GROUP=ROLE, GROUP=ROLE`."""
+    if not isinstance(value, str):
+        return value
+    pairs = [one.rpartition("=") for one in value.split(",") if one.strip()]
+    if not all(group.strip() for group, _, _ in pairs):
+        raise ValueError("need GROUP=ROLE, with commas between them")
+    return {group.strip(): role.strip() for group, _, role in pairs}
+
+
+def _role_map_text(roles: Mapping[str, RoleName]) -> str:
+    return ", ".join(f"{group}={role}" for group, role in roles.items())
+
+
+def _words_text(words: tuple[str, ...]) -> str:
+    return " ".join(words)
+
+
+class OidcConfig(Section):
+    """Signing in at an identity provider (OpenID Connect); without an issuer there is none."""
+
+    issuer: Annotated[str, BeforeValidator(_parse_issuer)] | None = Field(
+        default=None,
+        description="URL of the identity provider, exactly as it names itself; without it nobody is sent to one.",
+    )
+    client_id: str | None = Field(
+        default=None, pattern=r"^[\x20-\x7e]{1,255}$", description="What the provider calls Everline."
+    )
+    name: str = Field(
+        default="single sign-on", min_length=1, max_length=60,
+        description="What the button on the sign-in page calls the provider.",
+    )  # fmt: skip
+    scopes: Annotated[
+        tuple[str, ...], BeforeValidator(_parse_scopes), PlainSerializer(_words_text, return_type=str)
+    ] = Field(default=OIDC_SCOPES, description="What the provider is asked to tell; `openid` in any case.")
+    name_claim: str | None = Field(
+        default=None, min_length=1,
+        description="Claim with the user's name; `preferred_username`, else `email`, else `sub` unless given.",
+    )  # fmt: skip
+    groups_claim: str = Field(
+        default="groups", min_length=1,
+        description="Claim with the user's groups; dots lead into nested claims (`realm_access.roles`).",
+    )  # fmt: skip
+    roles: Annotated[
+        Mapping[str, RoleName], BeforeValidator(_parse_role_map), PlainSerializer(_role_map_text, return_type=str)
+    ] = Field(
+        default_factory=dict,
+        description="Role of each group: `viewer`, `operator` or `admin`; of several groups the strongest counts.",
+    )
+    default_role: RoleName | None = Field(
+        default=None, description="Role of users without such a group; they are refused unless given."
+    )
+    ca_file: str | None = Field(
+        default=None, pattern=r"^[^\x00-\x1f\x7f]+$",
+        description="PEM file with the authorities that vouch for the provider, in the place of the system's.",
+    )  # fmt: skip
+
+
+def oidc_faults(config: OidcConfig) -> Iterator[tuple[str, str]]:
+    """What is wrong with the section although each of its keys is right: the key, and the problem with it."""
+    if config.issuer is None:
+        if others := sorted(config.model_fields_set - {"issuer"}):
+            yield "issuer", f"must be set too, since oidc.{others[0]} is"
+        return
+    if config.client_id is None:
+        yield "client_id", "must be set too, since oidc.issuer is"
+    if not config.roles and config.default_role is None:
+        yield "roles", "is empty, and oidc.default_role is not set: nobody could come in. Set one of them"

@@ -6,6 +6,7 @@ What is wrong with a cluster as a whole, though each of its keys is right.
 
 from collections.abc import Iterator
 
+from everline.config_sections import oidc_faults
 from everline.topology.collisions import collisions, grouped
 from everline.topology.errors import TopologyError, TopologyFault
 from everline.topology.model import IngestOptions, Role, SecretRef, SecretRefs, Topology
@@ -24,6 +25,7 @@ def faults_of(topology: Topology) -> tuple[TopologyFault, ...]:
         *gaps(topology),
         *unfit_vips(topology),
         *_half_of_tls(topology),
+        *_faults_of_sign_in(topology),
     )
 
 
@@ -68,3 +70,11 @@ def _half_of_tls(topology: Topology) -> Iterator[TopologyFault]:
         if (options.tls_certificate is None) != (options.tls_key is None):
             lack = "tls_certificate" if options.tls_certificate is None else "tls_key"
             yield TopologyFault(f"{node.path}.{lack}", "is missing: a certificate and its key need each other")
+
+
+def _faults_of_sign_in(topology: Topology) -> Iterator[TopologyFault]:
+    yield from (TopologyFault(f"oidc.{key}", problem) for key, problem in oidc_faults(topology.oidc))
+    if topology.secrets.oidc_client_secret is not None and topology.oidc.issuer is None:
+        yield TopologyFault("secrets.oidc_client_secret", "needs oidc.issuer: set it, or leave this out")
+    if topology.oidc.ca_file is not None and not topology.oidc.ca_file.startswith("/"):
+        yield TopologyFault("oidc.ca_file", "must be an absolute path: of a file that every app node has")

@@ -14,7 +14,15 @@ from typing import Annotated, Any, TypeVar
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from everline.config_sections import BalanceConfig, CallsConfig, IngestSettings, LiveConfig, LogConfig, Section
+from everline.config_sections import (
+    BalanceConfig,
+    CallsConfig,
+    IngestSettings,
+    LiveConfig,
+    LogConfig,
+    OidcConfig,
+    Section,
+)
 from everline.topology.errors import TopologyError, TopologyFault
 from everline.topology.roles import (
     MAX_CLUSTER_CHARS,
@@ -208,6 +216,7 @@ class Topology(Section):
     balance: BalanceConfig = BalanceConfig()
     calls: CallsConfig = CallsConfig()
     live: LiveConfig = LiveConfig()
+    oidc: OidcConfig = OidcConfig()
     log: LogConfig = LogConfig()
     hooks: tuple[Hook, ...] = ()
     regions: tuple[Region, ...] = Field(min_length=1)

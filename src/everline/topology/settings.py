@@ -75,10 +75,16 @@ class SecretRefs(Section):
     hep_key: SecretRef | None = Field(
         default=None, description="Optional: take only HEP packets with this key in chunk 0x0e."
     )
+    oidc_client_secret: SecretRef | None = Field(
+        default=None, description="Optional: what shows the identity provider of `oidc` that it is Everline."
+    )
 
 
-OPTIONAL_SECRETS: Final = frozenset({"hep_key"})
+OPTIONAL_SECRETS: Final = frozenset({"hep_key", "oidc_client_secret"})
 """Secrets that a cluster can do without."""
+
+GIVEN_SECRETS: Final = frozenset({"oidc_client_secret"})
+"""Secrets that others give us, in whatever form: none can be made here, and no engine's file has them."""
 
 
 class HookEvent(StrEnum):
