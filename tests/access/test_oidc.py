@@ -31,7 +31,7 @@ from tests.rigs.oidc_provider import (
     visit,
 )
 
-from everline.access.oidc import OidcClient, OidcIdentity, OidcSettings, PendingLogin
+from everline.access.oidc import MOST_ANSWERS, OidcClient, OidcIdentity, OidcSettings, PendingLogin
 from everline.access.oidc_errors import (
     OidcCodeError,
     OidcDeniedError,
@@ -179,6 +179,7 @@ async def test_a_key_needs_no_name_if_it_is_the_only_one(provider: OidcProvider)
     [
         pytest.param({"nonce": "another"}, "nonce", id="of-another-sign-in"),
         pytest.param({"nonce": None}, "nonce", id="of-no-sign-in"),
+        pytest.param({"nonce": "\ud800"}, "nonce", id="nonce-is-no-text"),
         pytest.param({"iss": "https://elsewhere.example"}, "issuer", id="of-another-provider"),
         pytest.param({"iss": None}, "issuer", id="of-no-provider"),
         pytest.param({"aud": "another-client"}, "audience", id="for-another-client"),
@@ -193,10 +194,12 @@ async def test_a_key_needs_no_name_if_it_is_the_only_one(provider: OidcProvider)
         pytest.param({"exp": float("nan")}, "format", id="no-json-number"),
         pytest.param({"exp": 1e999}, "format", id="expiry-is-infinite"),
         pytest.param({"iat": int(CLOCK()) + SKEW_S + 5}, "issued_at", id="from-the-future"),
+        pytest.param({"iat": 10**400}, "issued_at", id="from-the-far-future"),
         pytest.param({"iat": None}, "issued_at", id="from-no-time"),
         pytest.param({"nbf": int(CLOCK()) + SKEW_S + 5}, "not_before", id="not-yet-valid"),
         pytest.param({"sub": None}, "subject", id="names-nobody"),
         pytest.param({"sub": ""}, "subject", id="empty-subject"),
+        pytest.param({"sub": "a\ud800"}, "subject", id="subject-is-no-text"),
         pytest.param({"sub": 7}, "subject", id="subject-is-a-number"),
         pytest.param({"sub": "x" * 256}, "subject", id="subject-too-long"),
     ],
@@ -357,6 +360,17 @@ async def test_a_provider_that_is_not_well_costs_a_bounded_time_and_room(
         await sign_in(client)
 
     assert caught.value.next_step
+
+
+async def test_a_crowd_does_not_wait_in_turn_for_a_provider_that_hangs(provider: OidcProvider) -> None:
+    """Who waits behind others has waited too: all have their answer after three silences at most."""
+    provider.manner.answers[WELL_KNOWN] = _hang
+    client = OidcClient(settings_for(provider), clock=CLOCK, deadline_s=SHORT_S)
+
+    found = await asyncio.gather(*(client.begin(CALLBACK) for _ in range(20)), return_exceptions=True)
+
+    assert {type(one) for one in found} == {OidcUnreachableError}
+    assert provider.asked.count(WELL_KNOWN) <= MOST_ANSWERS + 1
 
 
 async def test_a_provider_that_is_away_is_told_with_what_to_do(provider: OidcProvider) -> None:

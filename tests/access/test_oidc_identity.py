@@ -26,7 +26,7 @@ def settings(**changes: Any) -> OidcSettings:  # whatever the settings are
         pytest.param(["desk"], "operator", "viewer", id="a-mapped-group-is-not-raised-by-the-default"),
         pytest.param("it", None, "admin", id="one-group-as-text"),
         pytest.param(["NOC"], None, None, id="case-counts"),
-        pytest.param(["noc ", 7, None, {}], None, None, id="other-things"),
+        pytest.param(["noc ", "no\x00c", 7, None, {}], None, None, id="other-things"),
         pytest.param(None, None, None, id="no-groups"),
         pytest.param({"noc": True}, None, None, id="a-table-is-no-list"),
     ],

@@ -5,10 +5,13 @@ The node keeps nothing between the two halves of a sign-in: what the second need
 may come to another node. Sources: OpenID Connect Core 1.0, RFC 6749, RFC 7636, RFC 9207, RFC 9700.
 """
 
+import asyncio
 import base64
 import hmac
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
 from time import time
+from typing import Final
 from urllib.parse import quote_plus, urlencode, urlsplit
 
 from everline.access.oidc_errors import (
@@ -17,6 +20,7 @@ from everline.access.oidc_errors import (
     OidcPendingError,
     OidcProviderError,
     OidcTokenError,
+    OidcUnreachableError,
     shown,
 )
 from everline.access.oidc_http import DEADLINE_S, Json, ProviderHttp
@@ -27,6 +31,9 @@ from everline.access.oidc_settings import OidcSettings
 from everline.access.oidc_token import Expected, read_id_token
 
 __all__ = ["OidcClient", "OidcIdentity", "OidcSettings", "PendingLogin"]
+
+MOST_ANSWERS: Final = 3
+"""Each half of a sign-in may take as long as so many answers, however many it needs and whoever waits before it."""
 
 
 class OidcClient:
@@ -46,6 +53,7 @@ class OidcClient:
     ) -> None:
         self.settings = settings
         self._clock = clock
+        self._longest_s = MOST_ANSWERS * deadline_s
         self._http = ProviderHttp(settings.ca_file, deadline_s=deadline_s)
         self._provider = Provider(settings.issuer, self._http, clock)
 
@@ -62,7 +70,8 @@ class OidcClient:
         Raises:
             OidcError: The provider gives no answer, or one that can't be used.
         """
-        endpoint = (await self._provider.metadata()).authorization_endpoint
+        async with self._bounded():
+            endpoint = (await self._provider.metadata()).authorization_endpoint
         pending = new_pending(redirect_uri, self._clock())
         query = urlencode(
             {
@@ -93,12 +102,21 @@ class OidcClient:
             raise OidcPendingError("it was begun too long ago")
         if not hmac.compare_digest(pending.state.encode(), query.get("state", "").encode("utf-8", "replace")):
             raise OidcPendingError("the answer belongs to another one (state)")
-        metadata = await self._provider.metadata()
-        tokens = await self._tokens(metadata, pending, self._code(metadata, query))
-        claims = await self._claims(_text(tokens, "id_token"), pending.nonce)
-        if metadata.userinfo_endpoint is not None and lacks_claims(claims, self.settings):
-            claims = await self._completed(claims, metadata.userinfo_endpoint, _text(tokens, "access_token"))
+        async with self._bounded():
+            metadata = await self._provider.metadata()
+            tokens = await self._tokens(metadata, pending, self._code(metadata, query))
+            claims = await self._claims(_text(tokens, "id_token"), pending.nonce)
+            if metadata.userinfo_endpoint is not None and lacks_claims(claims, self.settings):
+                claims = await self._completed(claims, metadata.userinfo_endpoint, _text(tokens, "access_token"))
         return identity_of(claims, self.settings)
+
+    @asynccontextmanager
+    async def _bounded(self) -> AsyncIterator[None]:
+        try:
+            async with asyncio.timeout(self._longest_s):
+                yield
+        except TimeoutError as error:
+            raise OidcUnreachableError(self.settings.issuer, f"not done within {self._longest_s:g} s") from error
 
     def _code(self, metadata: Metadata, query: Mapping[str, str]) -> str:
         """The code of an answer that is this provider's (RFC 9207 s.2.4), and no error."""

@@ -13,7 +13,9 @@ import httpx2
 from everline.access.oidc_errors import OidcProviderError, OidcSettingsError, OidcUnreachableError, shown
 from everline.config_sections import is_guarded_url
 
-DEADLINE_S: Final = 10.0
+DEADLINE_S: Final = 5.0
+"""For one answer of the provider."""
+
 MOST_ANSWER_BYTES: Final = 1 << 20
 """A token of a user in a thousand groups has some 100 KiB, a set of keys some 20."""
 

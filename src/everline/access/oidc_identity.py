@@ -61,7 +61,9 @@ def lacks_claims(claims: Json, settings: OidcSettings) -> bool:
 
 
 def _name(claims: Json, settings: OidcSettings) -> str:
-    return next(filter(None, (_text(claims, one) for one in _name_claims(settings))), "") or claims["sub"]
+    return next(filter(None, (_text(claims, one) for one in _name_claims(settings))), "") or shown(
+        claims["sub"], MOST_NAME_CHARS
+    )
 
 
 def _name_claims(settings: OidcSettings) -> tuple[str, ...]:
@@ -79,7 +81,7 @@ def _text(claims: Json, name: str) -> str:
 def _groups(claims: Json, settings: OidcSettings) -> tuple[str, ...]:
     value = _at(claims, settings.groups_claim)
     listed = value if isinstance(value, list) else [value]
-    return tuple(dict.fromkeys(one for one in listed if isinstance(one, str)))
+    return tuple(dict.fromkeys(one for one in listed if isinstance(one, str) and one.isprintable()))
 
 
 def _at(claims: Json, path: str) -> Any:  # whatever a claim holds
