@@ -10,7 +10,7 @@ from tests.app.calls_for_test import TOKEN, services_with
 from everline.app.auth import check_needs, local_path
 from everline.app.web import create_app
 
-PUBLIC = {"/livez", "/readyz", "/metrics", "/login", "/setup"}
+PUBLIC = {"/livez", "/readyz", "/metrics", "/login", "/setup", "/login/oidc", "/login/oidc/callback"}
 SIGN_IN = {("POST", "/login"), ("POST", "/setup")}
 """Public, and refused all the same for want of a password or a code."""
 

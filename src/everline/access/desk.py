@@ -1,6 +1,7 @@
 """What admins do with users and tokens, and users with themselves; each act is in the audit log when it is done."""
 
 import json
+import re
 import secrets
 from collections.abc import Collection
 from dataclasses import dataclass, replace
@@ -11,8 +12,10 @@ from everline.access.audit import Act
 from everline.access.book import TOKENS, USERS, Change
 from everline.access.errors import AccessError, BookConflictError
 from everline.access.gate import Gate, RefusedError
+from everline.access.oidc import OidcIdentity
 from everline.access.passwords import check_strength
 from everline.access.roles import Actor, Area, Role
+from everline.access.sessions import Session, new_session
 from everline.access.throttle import PER_ADMIN
 from everline.access.tokens import hash_of, new_token_id, secret_of
 from everline.access.trail import Repeat
@@ -88,6 +91,29 @@ class Desk:
         await self._gate.trail.perform(act, [self._gate.user_change(user.name, user.encode())])
         await self._gate.forgive(client, "")
         return user
+
+    async def welcome(self, identity: OidcIdentity, *, client: str) -> Session:
+        """
+        A session for whom the identity provider has let in. It says the role; a user who is new here is made.
+
+        Raises:
+            RefusedError: An admin has shut the account out.
+            AccessError: What is new can't be written down now.
+        """
+        found = self._known(identity)
+        role = Role(identity.role)
+        now_us = self._gate.now_us
+        user = found or User(self._free_name(identity), role, issuer=identity.issuer, subject=identity.subject)
+        if user.is_disabled:
+            raise RefusedError
+        if found is None or found.role is not role:
+            changed = replace(user, role=role, made_us=user.made_us or now_us, changed_us=now_us)
+            act = Act(
+                identity.issuer, "user.changed" if found else "user.added", user.name,
+                before=_seen(found) if found else "", after=_seen(changed), client=client,
+            )  # fmt: skip
+            await self._gate.trail.perform(act, [self._gate.user_change(user.name, changed.encode())])
+        return new_session(user.name, now_us, era=user.era)
 
     async def add_user(self, caller: Caller, name: str, role: Role, password: str) -> User:
         """
@@ -253,6 +279,19 @@ class Desk:
         if found is None:
             raise UnknownError(f"No user has the name {name[:80]!r}.")
         return found
+
+    def _known(self, identity: OidcIdentity) -> User | None:
+        """By what never changes: the name is what the provider says today, and may be another's tomorrow."""
+        users = self._gate.contents.users.values()
+        who = (identity.issuer, identity.subject)
+        return next((one for one in users if (one.issuer, one.subject) == who), None)
+
+    def _free_name(self, identity: OidcIdentity) -> str:
+        """A name that is nobody else's, least of all of somebody who has it here already."""
+        name = re.sub(r"[^a-z0-9._@+-]+", "_", identity.name.lower()).strip("._@+-")[:100] or "user"
+        if name not in self._gate.contents.users:
+            return name
+        return f"{name}-{hash_of(f'{identity.issuer} {identity.subject}')[:8]}"
 
     async def _new_user(self, name: str, role: Role, password: str) -> User:
         name = name.strip().lower()

@@ -10,6 +10,7 @@ from typing import Final
 from everline.access.audit import Act
 from everline.access.book import ENDED, USERS, Book, Change, Contents
 from everline.access.errors import AccessError, BookConflictError, BookUnavailableError
+from everline.access.oidc import OidcClient
 from everline.access.passwords import Passwords
 from everline.access.roles import Actor, Role
 from everline.access.sessions import ADMIN_TOKEN, Session, actor_of, new_session, parse_session
@@ -51,6 +52,7 @@ class Gate:
     Attributes:
         admin_token: Of the node's files or the cluster's secrets; at least 16 characters.
         clock: UTC epoch seconds.
+        oidc: The identity provider; None without.
     """
 
     book: Book
@@ -60,6 +62,7 @@ class Gate:
     admin_token: str
     clock: Callable[[], float] = time
     passwords: Passwords = field(default_factory=Passwords)
+    oidc: OidcClient | None = None
 
     def __post_init__(self) -> None:
         if len(self.admin_token) < LEAST_KEY_CHARS:

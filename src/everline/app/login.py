@@ -28,7 +28,7 @@ signed_in = APIRouter(dependencies=[needs(Role.VIEWER, None)])
 @router.get("/login")
 async def login_page(request: Request, next: str = "/") -> Response:  # noqa: A002 - the name is in the address
     """The form that takes a name and a password."""
-    return _login_form(request, next)
+    return login_form(request, next)
 
 
 @router.post("/login")
@@ -47,7 +47,7 @@ async def login(
         else:
             session = await gate.sign_in(name, password, client=client)
     except RefusedError as refused:
-        return _login_form(request, next, fault=str(refused), name=name, status=401)
+        return login_form(request, next, fault=str(refused), name=name, status=401)
     response = RedirectResponse(local_path(next), 303)
     give_session(request, response, session, gate)
     return response
@@ -104,7 +104,12 @@ async def prefer(theme: Field = "", clock: Field = "", next: Field = "/") -> Res
     return response
 
 
-def _login_form(request: Request, target: str, *, fault: str = "", name: str = "", status: int = 200) -> Response:
+def login_form(request: Request, target: str, *, fault: str = "", name: str = "", status: int = 200) -> Response:
+    """The sign-in page, with what was wrong the last time."""
     awaits = gate_of(request).awaits_setup
     target = local_path(target)
-    return page(request, "login.html", status=status, next=target, fault=fault, name=name, awaits_setup=awaits)
+    oidc = gate_of(request).oidc
+    return page(
+        request, "login.html", status=status, next=target, fault=fault, name=name, awaits_setup=awaits,
+        provider=oidc.settings.name if oidc else "",
+    )  # fmt: skip

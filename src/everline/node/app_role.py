@@ -11,6 +11,8 @@ from starlette.types import ASGIApp
 
 from everline.access.gate import Gate
 from everline.access.keeper_book import KeeperBook
+from everline.access.oidc import OidcClient
+from everline.access.oidc_settings import oidc_settings
 from everline.access.signing import KeyRing
 from everline.access.store_audit import StoreAudit
 from everline.access.throttle import RedisThrottle
@@ -107,10 +109,12 @@ class AppRole:
 def _gate_of(common: Common) -> Gate:
     """Users in Keeper, what they did in ClickHouse, their tries in Redis: nothing in this node."""
     book = KeeperBook(common.keeper, common.topology.cluster)
+    settings = oidc_settings(common.topology.oidc, client_secret=common.secrets.oidc_client_secret)
     return Gate(
         book=book,
         trail=Trail(book, StoreAudit(common.servers), node=common.node.name),
         throttle=RedisThrottle(common.primary),
         ring=KeyRing.parse(common.secrets.session_key),
         admin_token=common.secrets.admin_token,
+        oidc=OidcClient(settings) if settings else None,
     )

@@ -94,7 +94,7 @@ class Node:
         self._store = EmbeddedStore.open(data.store)
         self._bus = MemoryBus(max_calls=config.live.max_calls)
         self.front = Front(config.ingest, node=config.name, store=self._store, bus=self._bus)
-        self._gate = local_gate(data, node=config.name)
+        self._gate = local_gate(data, config.oidc, node=config.name)
         services = self._services()
         self._server = HttpServer(create_app(services), http, closing=services.closing)
         self._started = False
