@@ -47,6 +47,7 @@ from everline.access.oidc_http import MOST_ANSWER_BYTES
 from everline.access.oidc_pending import PENDING_S
 from everline.access.oidc_provider import MOST_AGE_S, REFETCH_S, WELL_KNOWN
 from everline.access.oidc_token import SKEW_S
+from everline.access.roles import Role
 
 SHORT_S: Final = 0.2
 """A deadline for those who wait for nothing."""
@@ -108,7 +109,7 @@ async def sign_in(client: OidcClient, *, through: OidcClient | None = None) -> O
 async def test_a_user_comes_back_with_a_name_and_a_role(provider: OidcProvider) -> None:
     """The way through; the issuer and `sub` together say who it is."""
     assert await sign_in(client_of(provider)) == OidcIdentity(
-        provider.issuer, USER["sub"], "ada", "ada@example.com", ("noc",), "operator"
+        provider.issuer, USER["sub"], "ada", "ada@example.com", ("noc",), Role.OPERATOR
     )
 
 
@@ -199,6 +200,7 @@ async def test_a_key_needs_no_name_if_it_is_the_only_one(provider: OidcProvider)
         pytest.param({"nbf": int(CLOCK()) + SKEW_S + 5}, "not_before", id="not-yet-valid"),
         pytest.param({"sub": None}, "subject", id="names-nobody"),
         pytest.param({"sub": ""}, "subject", id="empty-subject"),
+        pytest.param({"sub": " "}, "subject", id="blank-subject"),
         pytest.param({"sub": "a\ud800"}, "subject", id="subject-is-no-text"),
         pytest.param({"sub": 7}, "subject", id="subject-is-a-number"),
         pytest.param({"sub": "x" * 256}, "subject", id="subject-too-long"),

@@ -1,18 +1,15 @@
 """Who the provider's user is here: a name, groups, and the role that follows from them."""
 
-from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any, Final, get_args
+from typing import Any, Final
 
 from everline.access.oidc_errors import OidcNoRoleError, shown
 from everline.access.oidc_http import Json
 from everline.access.oidc_settings import OidcSettings
-from everline.config_sections import RoleName
+from everline.access.roles import Role
 
 MOST_NAME_CHARS: Final = 120
 USUAL_NAMES: Final = ("preferred_username", "email", "sub")
-
-_STRENGTH: Final[tuple[RoleName, ...]] = get_args(RoleName)
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +26,7 @@ class OidcIdentity:
     name: str
     email: str | None
     groups: tuple[str, ...]
-    role: RoleName
+    role: Role
 
 
 def identity_of(claims: Json, settings: OidcSettings) -> OidcIdentity:
@@ -41,16 +38,12 @@ def identity_of(claims: Json, settings: OidcSettings) -> OidcIdentity:
     """
     groups = _groups(claims, settings)
     name = _name(claims, settings)
-    role = strongest(settings.roles[group] for group in groups if group in settings.roles) or settings.default_role
+    mapped = (Role(settings.roles[group]) for group in groups if group in settings.roles)
+    role = max(mapped, key=list(Role).index, default=settings.default_role)
     if role is None:
         raise OidcNoRoleError(name, groups)
     email = _text(claims, "email")
-    return OidcIdentity(settings.issuer, claims["sub"], name, email or None, groups, role)
-
-
-def strongest(roles: Iterable[RoleName]) -> RoleName | None:
-    """The role that may do most; None of none."""
-    return max(roles, key=_STRENGTH.index, default=None)
+    return OidcIdentity(settings.issuer, claims["sub"], name, email or None, groups, Role(role))
 
 
 def lacks_claims(claims: Json, settings: OidcSettings) -> bool:
@@ -61,9 +54,8 @@ def lacks_claims(claims: Json, settings: OidcSettings) -> bool:
 
 
 def _name(claims: Json, settings: OidcSettings) -> str:
-    return next(filter(None, (_text(claims, one) for one in _name_claims(settings))), "") or shown(
-        claims["sub"], MOST_NAME_CHARS
-    )
+    given = (_text(claims, one) for one in (*_name_claims(settings), "sub"))
+    return next(name for name in given if name)
 
 
 def _name_claims(settings: OidcSettings) -> tuple[str, ...]:

@@ -58,7 +58,7 @@ def read_id_token(token: str, keys: Sequence[Any], expected: Expected) -> Json: 
     if not isinstance(nonce, str) or not nonce.isascii() or not hmac.compare_digest(nonce, expected.nonce):
         raise OidcTokenError("nonce", "it was not made for this sign-in (nonce)")
     subject = claims.get("sub")
-    if not isinstance(subject, str) or not 0 < len(subject) <= 255 or not subject.isprintable():
+    if not isinstance(subject, str) or not subject.strip() or len(subject) > 255 or not subject.isprintable():
         raise OidcTokenError("subject", "it names nobody (sub)")
     return claims
 
