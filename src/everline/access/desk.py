@@ -101,7 +101,7 @@ class Desk:
             AccessError: What is new can't be written down now.
         """
         found = self._known(identity)
-        role = Role(identity.role)
+        role = identity.role
         now_us = self._gate.now_us
         user = found or User(self._free_name(identity), role, issuer=identity.issuer, subject=identity.subject)
         if user.is_disabled:
