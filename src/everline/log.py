@@ -30,6 +30,12 @@ def configure_logging(*, log_format: str = "text", level: str = "info", stream: 
     root.setLevel(level.upper())
     # The web server narrates its start and stop; ours say the same with fields.
     logging.getLogger("uvicorn").setLevel(logging.WARNING)
+    logging.getLogger("uvicorn.error").addFilter(_is_not_told_yet)
+
+
+def _is_not_told_yet(record: logging.LogRecord) -> bool:
+    """An exception of our applications was told as `request.failed`, with its request; the server can't name that."""
+    return not record.getMessage().startswith("Exception in ASGI application")
 
 
 class TextLines(logging.Formatter):

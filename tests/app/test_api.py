@@ -57,7 +57,7 @@ def test_an_unknown_call_id_is_a_problem_with_a_next_step(client: TestClient, pa
     answer = client.get(f"/api/v1/{path}/nobody@nowhere")
 
     assert (answer.status_code, answer.headers["content-type"]) == (404, "application/problem+json")
-    assert set(answer.json()) == {"type", "title", "status", "detail", "next_step"}
+    assert set(answer.json()) == {"type", "title", "status", "detail", "next_step", "request_id"}
 
 
 @pytest.mark.parametrize(

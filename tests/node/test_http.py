@@ -1,7 +1,9 @@
 """Whose request it is, when NGINX stands between."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+import io
+import logging
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager
 
 import httpx2
@@ -11,7 +13,9 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, StreamingResponse
 from starlette.routing import Route
 
+from everline.app.vitals import create_vitals_app
 from everline.config import Endpoint
+from everline.log import configure_logging
 from everline.node.http import HttpServer, http_socket
 
 CLAIMED = {"X-Forwarded-For": "192.0.2.7", "X-Forwarded-Proto": "https"}
@@ -77,3 +81,33 @@ async def test_who_is_told_of_the_end_finds_the_door_closed() -> None:
     await asyncio.gather(stopping, running)
 
     assert len(tried) == 1
+
+
+@pytest.fixture
+def logged() -> Iterator[io.StringIO]:
+    """What is written at the level of warnings and above."""
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    stream = io.StringIO()
+    configure_logging(level="warning", stream=stream)
+    yield stream
+    root.handlers[:] = handlers
+    root.setLevel(level)
+
+
+async def test_a_bug_is_logged_once(logged: io.StringIO) -> None:
+    """By the application, which can name the request; the server, which can't, keeps quiet about it."""
+
+    def broken() -> str:
+        raise RuntimeError("a bug")
+
+    server = HttpServer(create_vitals_app(list, broken), http_socket(Endpoint("127.0.0.1", 0)))
+    running = asyncio.create_task(server.run_until_stopped())
+    async with httpx2.AsyncClient() as client:
+        answer = await client.get(f"{server.url}/metrics", headers={"X-Request-ID": "0" * 32})
+    await server.stop()
+    await running
+
+    assert answer.status_code == 500
+    [line] = logged.getvalue().splitlines()
+    assert f" error request.failed request_id={'0' * 32} method=GET path=/metrics" in line

@@ -1,7 +1,9 @@
 """Errors as answers: problem+json for programs (RFC 9457), a page for people; both say what to do next."""
 
+import logging
 from collections.abc import Mapping
 from http import HTTPStatus
+from typing import Final
 
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
@@ -11,6 +13,10 @@ from starlette.responses import JSONResponse, Response
 from everline.app.security_headers import SECURITY_HEADERS
 from everline.app.templates import page
 from everline.errors import EverlineError
+
+REQUEST_ID_HEADER: Final = "X-Request-ID"
+
+log = logging.getLogger(__name__)
 
 NEXT_STEPS: Mapping[int, str] = {
     401: "Send 'Authorization: Bearer <admin token>', or sign in at /login.",
@@ -34,21 +40,34 @@ class ProblemError(EverlineError):
 
 
 def problem_response(request: Request, problem: ProblemError, *, headers: Mapping[str, str] | None = None) -> Response:
-    """The problem in the form that the client asked for."""
+    """The problem in the form that the client asked for; one of ours is logged."""
     title = HTTPStatus(problem.status).phrase
+    request_id = request_id_of(request)
+    if problem.status > 500:  # What 500 is about, `RequestIds` has told.
+        where = {"request_id": request_id, "method": request.method, "path": request.url.path}
+        log.warning("request.failed", extra={**where, "status": problem.status, "why": problem.detail})
     extra = dict(headers or {})
     if problem.retry_after_s is not None:
         extra["Retry-After"] = str(problem.retry_after_s)
     if wants_page(request):
-        return page(request, "problem.html", status=problem.status, headers=extra, problem=problem, title=title)
+        return page(
+            request, "problem.html", status=problem.status, headers=extra, problem=problem, title=title,
+            request_id=request_id,
+        )  # fmt: skip
     body = {
         "type": "about:blank",
         "title": title,
         "status": problem.status,
         "detail": problem.detail,
         "next_step": problem.next_step,
+        "request_id": request_id,
     }
     return JSONResponse(body, problem.status, extra, media_type="application/problem+json")
+
+
+def request_id_of(request: Request) -> str:
+    """The id that `RequestIds` gave it."""
+    return str(request.state.request_id)
 
 
 def wants_page(request: Request) -> bool:
@@ -93,6 +112,5 @@ async def on_invalid(request: Request, error: Exception) -> Response:
 
 async def on_unexpected(request: Request, _error: Exception) -> Response:
     """Answer what nobody expected, without saying more than that; no middleware sees this answer any more."""
-    return problem_response(
-        request, ProblemError(500, "This node could not answer the request."), headers=SECURITY_HEADERS
-    )
+    headers = {**SECURITY_HEADERS, REQUEST_ID_HEADER: request_id_of(request)}
+    return problem_response(request, ProblemError(500, "This node could not answer the request."), headers=headers)

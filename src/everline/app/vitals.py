@@ -8,7 +8,7 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
-from everline.app.request_rules import LimitQuery, SecureHeaders
+from everline.app.request_rules import LimitQuery, RequestIds, SecureHeaders
 
 
 def vital_routes(readiness: Callable[[], Sequence[str]], metrics: Callable[[], str]) -> list[Route]:
@@ -36,5 +36,6 @@ def vital_routes(readiness: Callable[[], Sequence[str]], metrics: Callable[[], s
 def create_vitals_app(readiness: Callable[[], Sequence[str]], metrics: Callable[[], str]) -> Starlette:
     """The application of a node that serves no pages."""
     return Starlette(
-        routes=vital_routes(readiness, metrics), middleware=[Middleware(SecureHeaders), Middleware(LimitQuery)]
+        routes=vital_routes(readiness, metrics),
+        middleware=[Middleware(RequestIds), Middleware(SecureHeaders), Middleware(LimitQuery)],
     )

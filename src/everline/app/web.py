@@ -21,7 +21,7 @@ from everline.app.problems import (
     on_store_error,
     on_unexpected,
 )
-from everline.app.request_rules import LimitQuery, SecureHeaders
+from everline.app.request_rules import LimitQuery, RequestIds, SecureHeaders
 from everline.app.services import Services
 from everline.app.vitals import vital_routes
 from everline.bus.errors import BusError
@@ -41,7 +41,12 @@ def create_app(services: Services) -> FastAPI:
         openapi_url="/api/v1/openapi.json",
         docs_url=None,
         redoc_url=None,
-        middleware=[Middleware(SecureHeaders), Middleware(LimitQuery), Middleware(RequireAuth, gate=services.gate)],
+        middleware=[
+            Middleware(RequestIds),
+            Middleware(SecureHeaders),
+            Middleware(LimitQuery),
+            Middleware(RequireAuth, gate=services.gate),
+        ],
         exception_handlers={
             ProblemError: on_problem,
             AccessError: on_access_error,
