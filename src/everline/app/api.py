@@ -1,5 +1,6 @@
 """The HTTP API under /api/v1."""
 
+from asyncio import gather
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Annotated, Any
@@ -98,8 +99,7 @@ async def calls_jsonl(request: Request, query: Annotated[FilterQuery, Query()]) 
 async def call(request: Request, call_id: str) -> JSONResponse:
     """One call with its ladder and the nodes that saw it; for a Call-ID without an INVITE `state` is null."""
     services = services_of(request)
-    events = await known_messages(services, call_id)
-    record = await services.store.call(call_id)
+    events, record = await gather(known_messages(services, call_id), services.store.call(call_id))
     answer: dict[str, Json] = call_json(record) if record else not_a_call_json(call_id, events)
     answer["ladder"] = ladder_json(ladder_of(events))
     answer["nodes"] = [*sorted({one.node for one in events if one.node})]
