@@ -18,13 +18,17 @@ from everline.topology.render.places import Programs
 START_S = 15.0
 
 
-def cluster_of(*hosts: dict[str, Any], address: str = "127.0.0.1") -> Topology:  # roles with their options
+def cluster_of(
+    *hosts: dict[str, Any],
+    address: str = "127.0.0.1",
+    **settings: Any,  # roles with their options, and more keys
+) -> Topology:
     """Hosts at one address, each in a rack of its own, unchecked."""
     racks = [
         {"name": f"r{number}", "hosts": [{"name": f"h{number}", "address": address, "roles": roles}]}
         for number, roles in enumerate(hosts, start=1)
     ]
-    return Topology.model_validate({"cluster": "calls-1", "regions": [{"name": "here", "racks": racks}]})
+    return Topology.model_validate({"cluster": "calls-1", "regions": [{"name": "here", "racks": racks}], **settings})
 
 
 def places_in(root: Path, **programs: str) -> Places:

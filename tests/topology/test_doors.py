@@ -18,7 +18,7 @@ from tests.topology.rendered import SECRETS
 
 from everline.cluster.probe import Standing, probe
 from everline.topology.model import Node, Topology
-from everline.topology.render import Places, Programs
+from everline.topology.render import Places, Programs, launch_of
 
 ASK_S: Final = 5.0
 AGENT: Final = "127.0.0.9"
@@ -240,7 +240,8 @@ def test_the_programs_accept_what_is_rendered(address: str, tmp_path: Path) -> N
                           address=address)  # fmt: skip
     places = places_in(tmp_path)
     written(topology, places)
-    (tmp_path / "run" / "h2-nginx").mkdir(parents=True)
+    for directory in launch_of(topology.node("h2-nginx"), places).directories:
+        Path(directory).mkdir(parents=True)
     for words in accepting(places):
         done = subprocess.run(words, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr

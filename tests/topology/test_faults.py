@@ -15,6 +15,7 @@ from everline.topology.timing import contradictions
 
 Places = dict[str, dict[str, dict[str, Values]]]
 Change = Callable[[Places], object]
+WITH_TLS = {"tls_certificate": "/etc/web.pem", "tls_key": "/etc/web.key"}
 
 
 def changed(places: Places, change: Change) -> Topology:
@@ -101,6 +102,12 @@ def test_the_right_clusters_are_right(places: Places) -> None:
         pytest.param(lambda p: p["home"]["a"]["a2"]["ingest"].update(tls_key="/etc/key.pem"),
                      ["regions[0].racks[0].hosts[1].roles.ingest.tls_certificate: is missing: a certificate and its "
                       "key need each other"], id="half-of-tls"),
+        pytest.param(lambda p: p["home"]["a"]["a1"]["nginx"].update(tls_certificate="/etc/web.pem"),
+                     ["regions[0].racks[0].hosts[0].roles.nginx.tls_key: is missing: a certificate and its key need "
+                      "each other"], id="half-of-tls-for-browsers"),
+        pytest.param(lambda p: p["home"]["a"]["a1"].update(app={"http_port": 443}, nginx=dict(WITH_TLS)),
+                     ["regions[0].racks[0].hosts[0].roles.nginx.https_port: 443/tcp is taken on host a1 by "
+                      "app.http_port: choose another port"], id="an-app-node-at-the-port-of-https"),
         pytest.param(lambda p: p["home"]["a"]["a2"]["redis"].update(name="a2-ingest"),
                      ["regions[0].racks[0].hosts[1].roles.redis.name: 'a2-ingest' is the name of the node at "
                       "regions[0].racks[0].hosts[1].roles.ingest too: every node needs a name of its own"],
@@ -406,6 +413,14 @@ def test_a_vip_that_two_racks_can_serve_is_right() -> None:
                      ["regions[0].vips.balancer: host b1 can have 10.0.0.100 and has no haproxy, as others have: "
                       "agents over TCP would be refused there; give it to all of them, or to none"],
                      id="haproxy-on-one-of-both"),
+        pytest.param(lambda p: p["home"]["a"]["a1"]["nginx"].update(WITH_TLS), {"nginx": "10.0.0.100"},
+                     ["regions[0].vips.nginx: host a1 serves 10.0.0.100 by https at port 443, b1 by http at port 80: "
+                      "browsers would be refused after a move; give both the same"], id="https-on-one-of-both"),
+        pytest.param(lambda p: (p["home"]["a"]["a1"]["nginx"].update(WITH_TLS),
+                                p["home"]["b"]["b1"]["nginx"].update(WITH_TLS, https_port=8443)),
+                     {"nginx": "10.0.0.100"},
+                     ["regions[0].vips.nginx: host a1 serves 10.0.0.100 by https at port 443, b1 by https at port 8443:"
+                      " browsers would be refused after a move; give both the same"], id="https-at-two-ports"),
     ],
 )  # fmt: skip
 def test_a_vip_that_can_not_do_what_it_is_for_is_refused(change: Change, vips: dict[str, str], said: list[str]) -> None:

@@ -114,6 +114,15 @@ def test_every_role_tells_the_ports_it_opens(role: str, ports: list[str]) -> Non
     assert [f"{one.port}/{one.protocol}" for one in node.options.ports()] == ports
 
 
+def test_the_port_of_https_is_opened_with_a_certificate_only() -> None:
+    """Until then another role may have it."""
+    plain: dict[str, object] = {}
+    secure = {"https_port": 8443, "tls_certificate": "/etc/web.pem", "tls_key": "/etc/web.key"}
+    nodes = topology({"r": {"k": {"h1": {"nginx": plain}, "h2": {"nginx": secure}}}}).nodes
+
+    assert [[one.port for one in node.options.ports()] for node in nodes] == [[80], [80, 8443]]
+
+
 def test_a_rig_may_put_all_hosts_at_one_address() -> None:
     """The model alone takes what the check refuses, so that tests run clusters on loopback."""
     hosts = [{"name": f"h{n}", "address": "127.0.0.1", "roles": {"redis": {"port": 7000 + n}}} for n in range(3)]

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from everline.config_sections import oidc_faults
 from everline.topology.collisions import collisions, grouped
 from everline.topology.errors import TopologyError, TopologyFault
-from everline.topology.model import IngestOptions, Role, SecretRef, SecretRefs, Topology
+from everline.topology.model import IngestOptions, NginxOptions, SecretRef, SecretRefs, Topology
 from everline.topology.placement import gaps, risks
 from everline.topology.settings import OPTIONAL_SECRETS
 from everline.topology.timing import contradictions
@@ -65,8 +65,10 @@ def _shared_secrets(secrets: SecretRefs) -> Iterator[TopologyFault]:
 
 
 def _half_of_tls(topology: Topology) -> Iterator[TopologyFault]:
-    for node in topology.nodes_of(Role.INGEST):
-        options = node.options_as(IngestOptions)
+    for node in topology.nodes:
+        options = node.options
+        if not isinstance(options, IngestOptions | NginxOptions):
+            continue
         if (options.tls_certificate is None) != (options.tls_key is None):
             lack = "tls_certificate" if options.tls_certificate is None else "tls_key"
             yield TopologyFault(f"{node.path}.{lack}", "is missing: a certificate and its key need each other")

@@ -161,12 +161,30 @@ class WitnessOptions(RoleOptions):
     data_dir: AbsolutePath = Field(default="/var/lib/everline/witness", description="Journal.")
 
 
+class RequestLog(StrEnum):
+    """Which requests NGINX writes down."""
+
+    NONE = "none"
+    FAILED = "failed"
+    ALL = "all"
+
+
 class NginxOptions(RoleOptions):
     """The door for browsers and API clients, in front of the app nodes."""
 
     role = Role.NGINX
 
-    http_port: Port = Field(default=80, description="Where browsers come in.")
+    http_port: Port = Field(default=80, description="Where browsers come in; with a certificate they are sent on.")
+    https_port: Port = Field(default=443, description="Where browsers come in, once a certificate and key are given.")
+    tls_certificate: AbsolutePath | None = Field(default=None, description="PEM file on the host, with its chain.")
+    tls_key: AbsolutePath | None = Field(default=None, description="PEM file on the host.")
+    request_log: RequestLog = Field(
+        default=RequestLog.FAILED, description="A line for each request that failed, for all, or for none."
+    )
+
+    def ports(self) -> tuple[Listening, ...]:
+        """Every port that the role opens: that of https needs a certificate."""
+        return tuple(one for one in super().ports() if one.key != "https_port" or self.tls_certificate)
 
 
 class RedisOptions(RoleOptions):

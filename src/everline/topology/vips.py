@@ -2,9 +2,10 @@
 
 from collections.abc import Iterator
 from ipaddress import ip_address
+from itertools import pairwise
 
 from everline.topology.errors import TopologyFault
-from everline.topology.model import Role, Topology, Vip
+from everline.topology.model import NginxOptions, Node, Role, Topology, Vip
 
 
 def unfit_vips(topology: Topology) -> Iterator[TopologyFault]:
@@ -13,6 +14,7 @@ def unfit_vips(topology: Topology) -> Iterator[TopologyFault]:
         yield from _nodes(topology, vip)
         yield from _address(topology, vip)
     yield from _half_of_haproxy(topology)
+    yield from _half_of_https(topology)
 
 
 def lonely_vips(topology: Topology) -> Iterator[TopologyFault]:
@@ -66,3 +68,17 @@ def _half_of_haproxy(topology: Topology) -> Iterator[TopologyFault]:
         if lacking and len(lacking) < len(hosts):
             problem = f"host {lacking[0]} can have {vip.address} and has no haproxy, as others have: agents over TCP "
             yield TopologyFault(vip.path, f"{problem}would be refused there; give it to all of them, or to none")
+
+
+def _half_of_https(topology: Topology) -> Iterator[TopologyFault]:
+    """A browser that was told to come by https must find it at whichever host has the VIP."""
+    for vip in topology.vips:
+        for first, other in pairwise(vip.nodes if vip.role == Role.NGINX else ()):
+            if _way_in(first) != _way_in(other):
+                have = f"host {first.host} serves {vip.address} by {_way_in(first)}, {other.host} by {_way_in(other)}"
+                yield TopologyFault(vip.path, f"{have}: browsers would be refused after a move; give both the same")
+
+
+def _way_in(node: Node) -> str:
+    options = node.options_as(NginxOptions)
+    return f"https at port {options.https_port}" if options.tls_certificate else f"http at port {options.http_port}"

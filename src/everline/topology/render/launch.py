@@ -50,7 +50,7 @@ def clickhouse_keeper(node: Node, places: Places) -> Launch:
 
 def nginx_stream(node: Node, places: Places) -> Launch:
     """A balancer as NGINX instead of Everline's own."""
-    return _nginx(node, places, "nginx-stream.conf")
+    return _nginx(node, places, "nginx-stream.conf", places.run_dir(node))
 
 
 def _redis(node: Node, places: Places, program: str, rules: str) -> Launch:
@@ -99,10 +99,10 @@ def _keepalived(node: Node, places: Places) -> Launch:
     return Launch(command, (run,))
 
 
-def _nginx(node: Node, places: Places, file: str) -> Launch:
+def _nginx(node: Node, places: Places, file: str, *directories: str) -> Launch:
     """Without `-e` it would open the log file that its package has built in, before it reads any other place."""
     command = (places.programs.nginx, "-e", "stderr", "-c", f"{places.config_dir(node)}/{file}")
-    return Launch(command, (places.run_dir(node),))
+    return Launch(command, directories)
 
 
 def _everline(node: Node, places: Places) -> Launch:
@@ -117,7 +117,7 @@ _WAYS: Final[Mapping[Role, Callable[[Node, Places], Launch]]] = {
     Role.HAPROXY: _haproxy,
     Role.INGEST: _everline,
     Role.APP: _everline,
-    Role.NGINX: lambda node, places: _nginx(node, places, "nginx.conf"),
+    Role.NGINX: lambda node, places: _nginx(node, places, "nginx.conf", places.run_dir(node), places.log_dir(node)),
     Role.REDIS: lambda node, places: _redis(node, places, places.programs.redis_server, "redis.conf"),
     Role.SENTINEL: lambda node, places: _redis(node, places, places.programs.redis_sentinel, "sentinel.conf"),
     Role.CLICKHOUSE: _clickhouse,

@@ -35,7 +35,7 @@ class Places:
     data_root: str | None = None
     """None: each node has its own `data_dir`. A directory: `<data_root>/<node>/` instead of it."""
     log_root: str = "/var/log/everline"
-    """Of ClickHouse, which writes its own log; all others write to stdout or stderr."""
+    """Of ClickHouse, and of NGINX's requests; all others write to stdout or stderr."""
     run_root: str = "/run/everline"
     """Where programs keep what is of no use after their end: process ids, bodies of requests on their way."""
     user: str = "everline"

@@ -24,6 +24,7 @@ What it takes to speak VRRP and ARP, and to give an interface an address.
 
 And to start a check with no groups: keepalived asks for that even as a plain user, and else complains each second.
 """
+_HANG_UP: Final = "/bin/kill -HUP $MAINPID"
 _MADE_BY_SYSTEMD: Final = ("/var/lib/", "/var/log/", "/run/")
 _NEEDS_NO_QUOTES: Final = re.compile(r"[A-Za-z0-9_./:=+,@%$-]+")
 
@@ -36,6 +37,8 @@ class Unit:
     description: str
     command: str
     before: tuple[str, ...] = ()
+    reload: str = ""
+    """What makes it read its files anew."""
     type: str = "exec"
     after: tuple[str, ...] = ()
     conflicts: tuple[str, ...] = ()
@@ -156,7 +159,8 @@ def _door(node: Node, places: Places) -> Unit:
     if node.role == Role.KEEPALIVED:
         unit = _unit(node, node.role, launch_of(node, places))
         return replace(unit, capabilities=_VRRP, ambient=_VRRP, families="AF_NETLINK AF_PACKET", calls="@setuid")
-    return _low(_unit(node, node.role, launch_of(node, places)), node)
+    unit = _low(_unit(node, node.role, launch_of(node, places)), node)
+    return replace(unit, reload=_HANG_UP) if node.role == Role.NGINX else unit
 
 
 def _low(unit: Unit, node: Node) -> Unit:
