@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from tests.rigs.ports import free_ports
+from tests.running_node import until
 from tests.topology.doors import cluster_of, places_in, started, until_so, written
 from tests.topology.upstreams import certificate_in
 
@@ -50,9 +51,14 @@ class Front:
         plain = socket.create_connection(("localhost", self.https), ASK_S)
         return trust.wrap_socket(plain, server_hostname="localhost")
 
-    def logged(self, request_id: str) -> list[str]:
-        """The lines of a request."""
-        return [line for line in self.log.read_text().splitlines() if request_id in line]
+    def logged(self, count: int = 1) -> list[str]:
+        """The lines of its log once there are so many: they are written after the answer."""
+
+        def found() -> list[str] | None:
+            lines = self.log.read_text().splitlines()
+            return lines if len(lines) >= count else None
+
+        return until(found, within_s=ASK_S, what=f"{count} requests are logged")
 
 
 @dataclass(frozen=True, slots=True)
