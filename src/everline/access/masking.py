@@ -56,10 +56,15 @@ def masked_text(payload: bytes, numbers: Iterable[str] = ()) -> bytes:
     for pattern in (_BARE_NAME, _LOGIN, _DTMF):
         text = pattern.sub(lambda found: found[1] + _hidden(found[2]), text)
     text = _NAME.sub(lambda found: b'"' + _hidden(found[1]) + b'"', text)
+    return without_numbers(text, numbers)
+
+
+def without_numbers(payload: bytes, numbers: Iterable[str]) -> bytes:
+    """Anything else that was captured with a call: the numbers given are hidden, extensions stay."""
     for number in sorted(set(numbers), key=len, reverse=True):
         if len(number) > _SHORT:
-            text = text.replace(number.encode("utf-8", "surrogatepass"), _masked_bytes(number))
-    return text
+            payload = payload.replace(number.encode("utf-8", "surrogatepass"), _masked_bytes(number))
+    return payload
 
 
 def _masked_user(found: re.Match[bytes]) -> bytes:

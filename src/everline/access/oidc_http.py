@@ -13,8 +13,11 @@ import httpx2
 from everline.access.oidc_errors import OidcProviderError, OidcSettingsError, OidcUnreachableError, shown
 from everline.config_sections import is_guarded_url
 
-DEADLINE_S: Final = 5.0
-"""For one answer of the provider."""
+DEADLINE_S: Final = 3.5
+"""
+For one answer of the provider. Three are less than NGINX waits for an app node: if it gave up on a callback, the next
+node would find the code used.
+"""
 
 MOST_ANSWER_BYTES: Final = 1 << 20
 """A token of a user in a thousand groups has some 100 KiB, a set of keys some 20."""

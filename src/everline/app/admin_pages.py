@@ -103,7 +103,9 @@ async def make_token(
         made, token = await desk_of(request).make_token(_caller(request, key), name, role, areas or [], days=days)
     except AccessError as fault:
         return _tokens(request, fault=fault, name=name)
-    return _tokens(request, made=made.name, token=token)
+    response = _tokens(request, made=made.name, token=token)
+    response.headers["Content-Encoding"] = "identity"  # NGINX compresses no page with a secret: its length would tell.
+    return response
 
 
 @pages.post("/tokens/{token_id}/revoke")

@@ -23,7 +23,7 @@ from everline.access.gate import Gate
 from everline.access.roles import Actor, Area, Need, Role
 from everline.access.sessions import SESSION_S, Session
 from everline.app.access_problems import on_access_error
-from everline.app.problems import ProblemError, problem_response, wants_page
+from everline.app.problems import ProblemError, problem_response, request_id_of, wants_page
 
 COOKIE: Final = "everline_session"
 REPEAT_HEADER: Final = "idempotency-key"
@@ -96,11 +96,6 @@ def caller_of(request: Request) -> Caller:
 def client_of(request: Request) -> str:
     """The address that a request comes from."""
     return request.client.host if request.client else ""
-
-
-def request_id_of(request: Request) -> str:
-    """By which logs know the request; empty without."""
-    return str(request.scope.get("state", {}).get("request_id", ""))
 
 
 def give_session(request: Request, response: Response, session: Session, gate: Gate) -> None:

@@ -7,7 +7,7 @@ Here and nowhere else, so that no page, export or stream can forget it.
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from everline.access.masking import masked, masked_text, masked_uri
+from everline.access.masking import masked, masked_text, masked_uri, without_numbers
 from everline.app.services import CallStore
 from everline.bus.live import LiveBus, LiveCounts, Position
 from everline.bus.transition import Transition
@@ -35,7 +35,7 @@ def masked_events(events: Sequence[Event]) -> list[Event]:
         one._replace(
             from_user=masked(one.from_user),
             to_user=masked(one.to_user),
-            payload=masked_text(one.payload, numbers) if one.protocol == SIP else one.payload,
+            payload=(masked_text if one.protocol == SIP else without_numbers)(one.payload, numbers),
         )
         for one in events
     ]
