@@ -59,6 +59,16 @@ FULL = {
             id="numbers-as-text",
         ),
         pytest.param({"type": 201}, (ReceiverReport(0, ()),), id="no-blocks"),
+        pytest.param(
+            {"ssrc": 7, "type": 202, "sender_information": SENDER, "report_blocks": [BLOCK]},
+            (SenderReport(7, SenderInfo(1, 2, 3, 4, 5), (RECEIVED,)),),
+            id="the-type-of-the-last-packet-of-a-compound-one",
+        ),
+        pytest.param(
+            {"ssrc": 7, "type": 202, "sender_information": dict.fromkeys(SENDER, 0), "report_blocks": [BLOCK]},
+            (ReceiverReport(7, (RECEIVED,)),),
+            id="no-sender-information-but-zeros",
+        ),
         pytest.param({"report_blocks": [{}]}, (ReceiverReport(0, (UNKNOWN,)),), id="what-is-missing-stays-unknown"),
         pytest.param({"report_blocks": BLOCK}, (ReceiverReport(0, (RECEIVED,)),), id="one-block-without-a-list"),
         pytest.param(

@@ -6,16 +6,19 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
-from everline.calls.event import Event
+from everline.calls.event import RTCP, Event
 from everline.calls.facts import FACTS, NAMES, index_of
 from everline.calls.record import STATUS_OUTCOMES, Outcome, State
 from everline.calls.timeout import Patience
 from everline.store import derived
 from everline.store.filters import CallFilter, PageKey
 from everline.store.literals import number, pattern, text, texts
-from everline.store.schema import DATABASE, HOUR_US, Kind, merged
+from everline.store.schema import DATABASE, DAY_US, HOUR_US, Kind, merged
 
 ALL_HOURS: Final = 2**32 - 1
+MAX_DAY: Final = 2**16 - 1
+MAX_DESCRIBED: Final = 20
+"""So many different descriptions of a call are read."""
 TAIL_HOURS: Final = 24
 """How long after the end of a range its calls are followed, to see how they ended, when figures are made."""
 
@@ -148,6 +151,30 @@ def messages(call_id: str, *, limit: int) -> str:
     )
 
 
+def newest_reports(since_us: int, until_us: int, *, limit: int) -> str:
+    """How many RTCP packets were captured in a range, counted up to a limit from the newest on, and since when."""
+    newest = f"SELECT captured_us {_reports(since_us, until_us)} ORDER BY captured_us DESC LIMIT {limit}"
+    return f"SELECT count() AS reports, min(captured_us) AS since FROM ({newest})"
+
+
+def reports(since_us: int, until_us: int, *, limit: int) -> str:
+    """RTCP packets of a range, newest first, each once, as columns of `Event`."""
+    # The limit is above what is wanted: 18.16 counts what is there several times in LIMIT … BY … LIMIT.
+    return (
+        f"SELECT {', '.join(Event._fields)} {_reports(since_us, until_us)} "
+        f"ORDER BY captured_us DESC, event_key DESC, call_id LIMIT 1 BY call_id, captured_us, event_key LIMIT {limit}"
+    )
+
+
+def described(call_ids: Iterable[str]) -> str:
+    """What the INVITEs of calls and the responses to them describe, each once, as columns of `Described`."""
+    columns = "call_id, status, codecs, from_user, to_user"
+    return (
+        f"SELECT {columns} FROM {_MESSAGES} WHERE call_id IN {texts(call_ids)} AND method = 'INVITE' "
+        f"AND codecs != '' AND status < 300 GROUP BY {columns} ORDER BY {columns} LIMIT {MAX_DESCRIBED} BY call_id"
+    )
+
+
 def figures(since_us: int, until_us: int, *, step_us: int) -> str:
     """What `calls.kpi.KpiCounts` holds, by `step`: how many times `step_us` after `since_us` calls began."""
     outcomes = ", ".join(f"countIf(outcome = '{outcome}') AS {outcome}" for outcome in Outcome)
@@ -213,6 +240,16 @@ def matches(column: str, wanted: str) -> str:
         return f"{column} = {text(wanted)}"
     shape = ("%" if anything_before else "") + pattern(core) + ("%" if anything_after else "")
     return f"{column} LIKE {text(shape)}"
+
+
+def _reports(since_us: int, until_us: int) -> str:
+    """Where RTCP of a range is: of the days that it touches, which are partitions."""
+    low, high = max(since_us, 0), max(until_us - 1, 0)
+    days = (f"toDate(toUInt16({min(us // DAY_US, MAX_DAY)}))" for us in (low, high))
+    return (
+        f"FROM {_MESSAGES} WHERE day >= {next(days)} AND day <= {next(days)} AND protocol = {RTCP} "
+        f"AND captured_us >= {number(low)} AND captured_us < {number(max(until_us, 0))}"
+    )
 
 
 def _attempts(since_us: int, until_us: int, *, used_in: str) -> str:

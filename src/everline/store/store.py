@@ -14,6 +14,7 @@ from everline.calls.timeout import Patience
 from everline.store import queries
 from everline.store.answer import Answer
 from everline.store.filters import CallFilter, CallPage, FailedTarget, PageKey
+from everline.store.reports import MAX_REPORTS, Reports, described, newest_reports
 from everline.store.rows import events_of
 from everline.store.search import MAX_PAGE, Ask, Search
 
@@ -76,6 +77,13 @@ class Store(ABC):
     async def messages(self, call_id: str, *, limit: int = MAX_MESSAGES) -> list[Event]:
         """The first messages with a Call-ID by capture time, each once, of whatever method and protocol."""
         return events_of(await self.ask(queries.messages(call_id, limit=min(max(limit, 1), MAX_MESSAGES))))
+
+    async def reports(self, since_us: int, until_us: int, *, limit: int = MAX_REPORTS) -> Reports:
+        """The newest RTCP of a range over all calls, and what is known of these calls; at most 20,000 packets."""
+        asked = _Asked(self.ask)
+        found, all_since_us = await newest_reports(asked, since_us, until_us, limit=min(max(limit, 1), MAX_REPORTS))
+        about = await described(asked, sorted({one.call_id for one in found}))
+        return Reports(found, about, all_since_us, all_since_us > since_us, asked.partial)
 
     async def kpis(self, since_us: int, until_us: int) -> Kpis:
         """The figures of the calls that began in a range."""

@@ -24,6 +24,7 @@ from everline.wire.rtcp import (
 _Json = Mapping[str, Any]
 
 _SENDER_REPORT: Final = 200
+_RECEIVER_REPORT: Final = 201
 _XR_KEYS: Final = ("report_blocks_xr", "extended_report_information")
 """The first is of heplify and rtpengine, the second of captagent."""
 
@@ -60,10 +61,13 @@ def decode_rtcp_json(data: bytes) -> tuple[RtcpPacket, ...]:
 
 def _report_packet(document: _Json, ssrc: int) -> SenderReport | ReceiverReport | None:
     reports = tuple(_report(block) for block in _objects(document.get("report_blocks")))
-    sender = document.get("sender_information")
-    if isinstance(sender, dict) and _number(document, "type") in {_SENDER_REPORT, None}:
+    sender, kind = document.get("sender_information"), _number(document, "type")
+    # The type is that of the last packet of a compound one with heplify, which sends zeros for what there was not.
+    if isinstance(sender, dict) and (
+        kind in {_SENDER_REPORT, None} or (kind != _RECEIVER_REPORT and any(sender.values()))
+    ):
         return SenderReport(ssrc, _sender_info(sender), reports)
-    if reports or _number(document, "type") in {200, 201}:
+    if reports or kind in {_SENDER_REPORT, _RECEIVER_REPORT}:
         return ReceiverReport(ssrc, reports)
     return None
 
