@@ -18,11 +18,13 @@ from everline.access.throttle import MemoryThrottle, Throttle
 from everline.access.trail import Trail
 from everline.app.services import PacketLedger, Services
 from everline.bus.memory import MemoryBus
-from everline.calls.event import SIP, Event
+from everline.calls.agreed import Described, described_by
+from everline.calls.event import RTCP, SIP, Event
 from everline.calls.facts import facts_of
 from everline.calls.kpi import KpiBucket, KpiCounts, Kpis, kpis_of
 from everline.calls.record import CallRecord, is_call, record_of
 from everline.store.filters import CallFilter, CallPage, PageKey
+from everline.store.reports import Reports
 
 NOW = 1_790_000_000.0
 START_US = 1_789_999_400_000_000
@@ -109,8 +111,9 @@ class ListStore:
 
     events: list[Event] = field(default_factory=list)
     partial_since: float | None = None
+    most_reports: int = 20_000
 
-    def records(self) -> list[CallRecord]:
+    def everything(self) -> list[CallRecord]:
         """Every call, newest first."""
         by_call: dict[str, list[Event]] = {}
         for event in self.events:
@@ -121,7 +124,7 @@ class ListStore:
 
     async def search(self, wanted: CallFilter, *, limit: int, after: PageKey | None = None) -> CallPage:
         """One page."""
-        matching = [one for one in self.records() if _matches(one, wanted)]
+        matching = [one for one in self.everything() if _matches(one, wanted)]
         if after is not None:
             matching = [one for one in matching if (one.start_us, one.call_id) < tuple(after)]
         page = matching[:limit]
@@ -131,16 +134,31 @@ class ListStore:
 
     async def call(self, call_id: str) -> CallRecord | None:
         """One call."""
-        return next((one for one in self.records() if one.call_id == call_id), None)
+        return next((one for one in self.everything() if one.call_id == call_id), None)
+
+    async def records(self, call_ids: Sequence[str]) -> list[CallRecord]:
+        """Some calls."""
+        return [one for one in self.everything() if one.call_id in call_ids]
 
     async def messages(self, call_id: str) -> list[Event]:
         """Its messages."""
         found = {one.event_key: one for one in self.events if one.call_id == call_id}
         return sorted(found.values(), key=lambda one: (one.captured_us, one.event_key))
 
+    async def reports(self, since_us: int, until_us: int) -> Reports:
+        """The newest reports, at most `most_reports`, and all that was described."""
+        found = [one for one in self.events if one.protocol == RTCP and since_us <= one.captured_us < until_us]
+        found.sort(key=lambda one: (one.captured_us, one.event_key), reverse=True)
+        described: dict[str, list[Described]] = {}
+        for event in self.events:
+            described.setdefault(event.call_id, []).extend(described_by([event]))
+        is_cut = len(found) > self.most_reports
+        low_us = found[self.most_reports].captured_us + 1 if is_cut else since_us
+        return Reports(found[: self.most_reports], described, low_us, is_cut, self.partial_since is not None)
+
     async def kpis(self, since_us: int, until_us: int) -> Kpis:
         """Attempts and answers are enough for a page."""
-        within = [one for one in self.records() if since_us <= one.start_us < until_us]
+        within = [one for one in self.everything() if since_us <= one.start_us < until_us]
         answered = [one for one in within if one.answered_us]
         talk_s = sum(one.talk_s or 0 for one in answered)
         counts = KpiCounts(len(within), len(answered), talks=len(answered), talk_s=talk_s, pdd_p50_s=0.2, pdd_p95_s=1.4)

@@ -38,7 +38,7 @@ def test_a_call_has_all_its_keys(client: TestClient) -> None:
         "talk_s": 250.0, "pdd_s": 0.2, "srd_s": 0.2, "released_by": "caller", "messages": 7,
         "first_at": START_AT, "last_at": START_AT + 253.23, "cause": 0,
         "src": "192.0.2.1:5060", "dst": "198.51.100.7:5062", "caller_agent": "Phone 1.0", "callee_agent": "Desk 2.0",
-        "codecs": ["PCMU", "PCMA"], "agents": ["sbc-1"], "nodes": ["ingest-1"],
+        "codecs": ["PCMU", "PCMA"], "agents": ["sbc-1"], "nodes": ["ingest-1"], "quality": None,
     }  # fmt: skip
     assert [row["label"] for row in ladder["rows"]][:3] == ["INVITE", "100 Trying", "180 Ringing"]
 
@@ -48,7 +48,7 @@ def test_a_call_id_without_an_invite_is_no_call(client: TestClient) -> None:
     found = client.get(f"/api/v1/calls/{quote(REGISTER, safe='')}").json()
 
     assert (found["call_id"], found["state"], found["outcome"], found["messages"]) == (REGISTER, None, None, 1)
-    assert set(CALL_KEYS) | {"ladder", "nodes"} == set(found)
+    assert set(CALL_KEYS) | {"ladder", "nodes", "quality"} == set(found)
 
 
 @pytest.mark.parametrize("path", ["calls", "messages", "pcap", "ladder"])
@@ -203,7 +203,7 @@ def test_the_api_is_described(client: TestClient) -> None:
     """Every path of the API, and no page."""
     paths = client.get("/api/v1/openapi.json").json()["paths"]
 
-    assert {"/api/v1/calls", "/api/v1/calls/{call_id}", "/api/v1/events", "/api/v1/pcap/{call_id}"} <= set(paths)
+    assert {"/api/v1/calls", "/api/v1/calls/{call_id}", "/api/v1/events", "/api/v1/quality"} <= set(paths)
     assert all(path.startswith("/api/v1/") for path in paths)
 
 

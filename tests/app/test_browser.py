@@ -53,6 +53,7 @@ def port() -> Iterator[int]:
     [
         ("/", r"<h2>Packet ledger of node-1</h2>"),
         ("/calls", r"answered"),
+        ("/quality", r"No RTCP was seen in this hour"),
         ("/calls/call-1@test", r'<article class="message at" id="m1">'),
     ],
 )

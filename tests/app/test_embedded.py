@@ -8,6 +8,7 @@ from urllib.parse import quote
 import pytest
 from fastapi.testclient import TestClient
 from tests.app.calls_for_test import START_US, TOKEN, answered_call, busy_call, message, services_with
+from tests.calls.reports import block, captured, receiver_report, returned, sender_report
 
 from everline.app.web import create_app
 from everline.calls.event import EventBatch
@@ -26,6 +27,8 @@ def shipped(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestClient]:
         *answered_call(ODD, start_ms=60_000),
         *calls,
         message("REGISTER", 0, call_id="reg@test"),
+        captured(sender_report(1, packets=100), START_US, call_id="media@test"),
+        returned(receiver_report(2, block(1, lost=7)), START_US + 1)._replace(call_id="media@test"),
     ]
     asyncio.run(store.insert(EventBatch.of(events)))
     services = replace(services_with(), store=store)
@@ -94,6 +97,17 @@ def test_figures(shipped: TestClient) -> None:
     assert (kpis["attempts"], kpis["answered"]) == (9, 2)
     assert sum(one["kpis"]["attempts"] for one in buckets) == 9
     assert "9 calls began" in shipped.get("/").text
+
+
+def test_media_quality(shipped: TestClient) -> None:
+    """Of whatever RTCP is there, also where no INVITE was captured."""
+    [call] = shipped.get("/api/v1/quality").json()["calls"]
+
+    assert (call["call_id"], call["caller"], call["loss_ratio"], call["jitter_ms"]) == ("media@test", None, 0.07, None)
+    assert (
+        "1 of 1 call with reports lost more than 5 %" in shipped.get("/quality", headers={"Accept": "text/html"}).text
+    )
+    assert shipped.get("/api/v1/calls/media@test").json()["quality"]["loss_ratio"] == 0.07
 
 
 def test_an_export_holds_every_call(shipped: TestClient) -> None:

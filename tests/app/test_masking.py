@@ -7,6 +7,7 @@ import pytest
 from fastapi.testclient import TestClient
 from tests.app.calls_for_test import (
     PASSWORD,
+    START_US,
     answered_call,
     busy_call,
     gate_with,
@@ -14,6 +15,7 @@ from tests.app.calls_for_test import (
     user_of,
     with_clock,
 )
+from tests.calls.reports import block, captured, receiver_report
 
 from everline.access.roles import Role
 from everline.app.api import as_masked
@@ -29,7 +31,7 @@ NUMBERS = (CALLER, CALLEE)
 SHOWING = (
     "/calls", "/calls/call-1@test", "/live", "/api/v1/calls", "/api/v1/calls.csv", "/api/v1/calls.jsonl",
     "/api/v1/calls/call-1@test", "/api/v1/messages/call-1@test", "/api/v1/ladder/call-1@test",
-    "/api/v1/ladder/call-1@test?format=svg", "/api/v1/live",
+    "/api/v1/ladder/call-1@test?format=svg", "/api/v1/live", "/quality", "/api/v1/quality",
 )  # fmt: skip
 
 
@@ -38,7 +40,8 @@ def viewer() -> Iterator[TestClient]:
     """Signed in as a viewer; an operator, and an admin who reads the log, exist as well."""
     bus = MemoryBus()
     gate = gate_with(*(user_of(role) for role in Role))
-    events = [*answered_call(), *busy_call("call/2@test", start_ms=9000)]
+    report = captured(receiver_report(1, block(2, lost=9)), START_US + 254_000_000)
+    events = [*answered_call(), *busy_call("call/2@test", start_ms=9000), report]
     with TestClient(create_app(services_with(events, gate=gate, bus=bus)), follow_redirects=False) as client:
         assert client.portal
         client.portal.call(bus.insert, EventBatch.of(answered_call("live@test")[:3]))

@@ -134,7 +134,7 @@ def test_the_overview_shows_figures_and_the_ledger(client: TestClient) -> None:
     assert "Balanced: every message received is accounted for." in text
 
 
-@pytest.mark.parametrize("path", ["/", "/live", "/calls", "/calls/call-1@test", "/login"])
+@pytest.mark.parametrize("path", ["/", "/live", "/calls", "/calls/call-1@test", "/quality", "/login"])
 def test_no_page_holds_a_script_or_style_of_its_own(client: TestClient, path: str) -> None:
     """The policy forbids them, so they would only break."""
     text = client.get(path, headers=HTML).text
@@ -142,9 +142,10 @@ def test_no_page_holds_a_script_or_style_of_its_own(client: TestClient, path: st
     assert not re.search(r"<script(?![^>]* src=\"/static/)|<style|\sstyle=|\son[a-z]+=|https?://", text)
 
 
-def test_every_field_has_a_label(client: TestClient) -> None:
+@pytest.mark.parametrize("path", ["/calls", "/quality"])
+def test_every_field_has_a_label(client: TestClient, path: str) -> None:
     """For those who do not see the field."""
-    text = client.get("/calls", headers=HTML).text
+    text = client.get(path, headers=HTML).text
     fields = set(re.findall(r'<(?:input|select) id="([^"]+)"', text))
 
     assert fields

@@ -48,4 +48,4 @@ def test_descriptions_come_from_invites() -> None:
     refused, ping = event("1", 9, status=488, codecs="x/1"), event("1", 9, "OPTIONS", codecs="x/1")
     events = [*answered("1", 0, codecs="PCMU/8000"), refused, ping, event("1", 9)]
 
-    assert described_by(events) == {Described(status, "PCMU/8000", "alice", "bob") for status in (0, 180, 200)}
+    assert described_by(events) == {Described(status, "PCMU/8000") for status in (0, 180, 200)}

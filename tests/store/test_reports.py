@@ -55,6 +55,24 @@ async def test_one_moment_may_hold_more_than_are_read(store: Store, era_us: int)
     assert (len(found.events), found.is_cut) == (5, True)
 
 
+@pytest.mark.parametrize(("name", "value"), [("PAGE", 3), ("MAX_BYTES", 10)])
+async def test_reports_are_read_page_by_page_until_there_is_enough(
+    store: Store, era_us: int, monkeypatch: pytest.MonkeyPatch, name: str, value: int
+) -> None:
+    """Pages change nothing but the size of a question; with too many bytes read, no further page is."""
+    monkeypatch.setattr(reports, "PAGE", 3)
+    monkeypatch.setattr(reports, name, value)
+    events = [report(str(era_us), era_us + index, payload=b"12345") for index in range(10)]
+    await insert(store, events)
+
+    found = await store.reports(era_us, era_us + HOUR_US)
+
+    if name == "PAGE":
+        assert (list(found.events), found.is_cut) == (events[::-1], False)
+    else:
+        assert (list(found.events), found.is_cut, found.since_us) == (events[:6:-1], True, era_us + 7)
+
+
 async def test_a_range_over_days_is_read_day_by_day(store: Store, era_us: int) -> None:
     """From the newest on, until there are enough."""
     days = [report(str(era_us), era_us + day * DAY_US) for day in range(5)]
@@ -79,7 +97,7 @@ async def test_an_impatient_question_says_how_far_it_came(
 
 
 async def test_what_calls_described_comes_with_their_reports(store: Store, era_us: int) -> None:
-    """Status, codecs and numbers of INVITEs with a description, each once; nothing of calls without reports."""
+    """Status and codecs of INVITEs with a description, each once; nothing of calls without reports."""
     name = f"{era_us}-'sdp"
     sdp = answered(name, era_us, codecs="PCMA/8000,PCMU/8000")
     await insert(store, [*sdp, report(name, era_us + SECOND_US)], answered("other", era_us, codecs="G729/8000"), sdp)
@@ -87,7 +105,7 @@ async def test_what_calls_described_comes_with_their_reports(store: Store, era_u
     found = await store.reports(era_us, era_us + HOUR_US)
 
     assert {call_id: set(seen) for call_id, seen in found.described.items()} == {
-        name: {Described(status, "PCMA/8000,PCMU/8000", "alice", "bob") for status in (0, 180, 200)}
+        name: {Described(status, "PCMA/8000,PCMU/8000") for status in (0, 180, 200)}
     }
 
 

@@ -108,7 +108,7 @@ async def records_in(rig: ClickHouseRig, events: Sequence[Event]) -> list[CallRe
     reader = Reader(servers)
     store = ClickHouseStore(servers, reader=reader, writer=None)  # type: ignore[arg-type] # only reads
     try:
-        found = await store._records(sorted({one.call_id for one in events}))
+        found = await store.records(sorted({one.call_id for one in events}))
     finally:
         await reader.close()
         await asyncio.gather(*(server.close() for server in servers))

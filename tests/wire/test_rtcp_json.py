@@ -147,3 +147,10 @@ def test_any_damage_gives_packets_or_the_own_error(at: int, value: int) -> None:
             decode_agent_rtcp(damaged)
         except RtcpDecodeError:
             continue
+
+
+def test_no_more_blocks_are_read_than_a_packet_can_have() -> None:
+    """Their count has five bits on the wire."""
+    [report] = decode_rtcp_json(json.dumps({"type": 201, "report_blocks": [BLOCK] * 100}).encode())
+
+    assert report == ReceiverReport(0, (RECEIVED,) * 31)

@@ -1,6 +1,6 @@
 """The HTTP API under /api/v1."""
 
-from asyncio import gather
+import asyncio
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Annotated, Any
@@ -27,11 +27,14 @@ from everline.app.events import StreamSlots, event_stream
 from everline.app.figures import Range, figures_json
 from everline.app.masked import MaskedBus, MaskedStore
 from everline.app.problems import ProblemError
+from everline.app.quality_view import quality_json
 from everline.app.query import MAX_PAGE, CallQuery, FilterQuery, encode_page_key
 from everline.app.render_ladder import ladder_document, ladder_text
 from everline.app.services import Services, raw_services_of
+from everline.calls.agreed import described_by
 from everline.calls.event import Event
 from everline.calls.ladder import ladder_of
+from everline.calls.quality import CallQuality, quality_of
 from everline.wire.packet import CapturedPacket
 from everline.wire.pcap import write_pcap
 
@@ -62,6 +65,11 @@ async def known_messages(services: Services, call_id: str) -> list[Event]:
     if not events:
         raise ProblemError(404, f"No message with Call-ID {call_id[:200]!r} is known.", next_step=NOT_FOUND_STEP)
     return events
+
+
+async def quality_in_thread(events: list[Event]) -> CallQuality | None:
+    """The media quality of a call, read beside the event loop: a call may have thousands of reports."""
+    return await asyncio.to_thread(lambda: quality_of(events, described_by(events)))
 
 
 @router.get("/calls")
@@ -97,12 +105,17 @@ async def calls_jsonl(request: Request, query: Annotated[FilterQuery, Query()]) 
 
 @router.get("/calls/{call_id:path}")
 async def call(request: Request, call_id: str) -> JSONResponse:
-    """One call with its ladder and the nodes that saw it; for a Call-ID without an INVITE `state` is null."""
+    """
+    One call with its ladder, the nodes that saw it and the quality of its media.
+
+    For a Call-ID without an INVITE `state` is null, for one without RTCP `quality` is.
+    """
     services = services_of(request)
-    events, record = await gather(known_messages(services, call_id), services.store.call(call_id))
+    events, record = await asyncio.gather(known_messages(services, call_id), services.store.call(call_id))
     answer: dict[str, Json] = call_json(record) if record else not_a_call_json(call_id, events)
     answer["ladder"] = ladder_json(ladder_of(events))
     answer["nodes"] = [*sorted({one.node for one in events if one.node})]
+    answer["quality"] = quality_json(await quality_in_thread(events))
     return JSONResponse(answer)
 
 

@@ -20,14 +20,13 @@ SPARK_WIDTH: Final = 240
 SPARK_HEIGHT: Final = 40
 
 
-class Range(BaseModel):
+class Span(BaseModel):
     """A time range; without `until` it ends now, without `since` it is an hour long."""
 
     model_config = ConfigDict(extra="forbid")
 
     since: Text = ""
     until: Text = ""
-    step: Annotated[int | None, Field(ge=1, le=86_400)] = None
 
     def bounds_us(self, now: float) -> tuple[int, int]:
         """
@@ -43,6 +42,12 @@ class Range(BaseModel):
         if start_us >= end_us:
             raise ProblemError(400, "since is not before until", next_step="Exchange the two.")
         return start_us, end_us
+
+
+class Range(Span):
+    """A time range in steps."""
+
+    step: Annotated[int | None, Field(ge=1, le=86_400)] = None
 
     def step_of(self, since_us: int, until_us: int) -> int:
         """

@@ -15,6 +15,7 @@ from everline.calls.event import SIP, Event, EventBatch
 from everline.calls.kpi import KpiBucket, Kpis
 from everline.calls.record import CallRecord
 from everline.store.filters import CallFilter, CallPage, PageKey
+from everline.store.reports import Reports
 
 
 def masked_record(record: CallRecord) -> CallRecord:
@@ -62,9 +63,17 @@ class MaskedStore:
         found = await self.store.call(call_id)
         return masked_record(found) if found else None
 
+    async def records(self, call_ids: Sequence[str]) -> list[CallRecord]:
+        """Some calls, masked."""
+        return [masked_record(one) for one in await self.store.records(call_ids)]
+
     async def messages(self, call_id: str) -> list[Event]:
         """Its messages, masked."""
         return masked_events(await self.store.messages(call_id))
+
+    async def reports(self, since_us: int, until_us: int) -> Reports:
+        """RTCP names addresses, not numbers."""
+        return await self.store.reports(since_us, until_us)
 
     async def kpis(self, since_us: int, until_us: int) -> Kpis:
         """Figures name nobody."""

@@ -10,9 +10,10 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
 from everline.access.roles import Area, Role
-from everline.app.api import known_messages, services_of
+from everline.app.api import known_messages, quality_in_thread, services_of
 from everline.app.auth import caller_of, needs
 from everline.app.figures import Range, figures_of
+from everline.app.quality_view import told_streams
 from everline.app.query import CallQuery, encode_page_key
 from everline.app.render_ladder import ladder_head_svg, ladder_svg, ladder_text, notes
 from everline.app.render_message import message_text
@@ -101,6 +102,7 @@ async def call(request: Request, call_id: str, rows: str = "") -> Response:
     events, record = await gather(known_messages(services, call_id), services.store.call(call_id))
     ladder = ladder_of(events)
     limit = ALL_ROWS if rows == "all" else CALL_ROWS
+    quality = await quality_in_thread(events)
     shown = [(row, notes(row), message_text(row.event.payload)) for row in ladder.rows[:limit]]
     return page(
         request,
@@ -116,6 +118,8 @@ async def call(request: Request, call_id: str, rows: str = "") -> Response:
         nodes=sorted({one.node for one in events if one.node}),
         events=events,
         is_masked=not is_revealed(request, call_id),
+        quality=quality,
+        streams=told_streams(quality, record),
     )
 
 

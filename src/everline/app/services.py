@@ -17,6 +17,7 @@ from everline.calls.kpi import KpiBucket, Kpis
 from everline.calls.record import CallRecord
 from everline.cluster.entry import Entry
 from everline.store.filters import CallFilter, CallPage, PageKey
+from everline.store.reports import Reports
 from everline.topology.model import Topology
 
 
@@ -36,8 +37,16 @@ class CallStore(Protocol):
         """The record of one call; None for a Call-ID that has no INVITE."""
         ...
 
+    async def records(self, call_ids: Sequence[str]) -> list[CallRecord]:
+        """The records of some calls."""
+        ...
+
     async def messages(self, call_id: str) -> list[Event]:
         """Its messages by capture time, each once."""
+        ...
+
+    async def reports(self, since_us: int, until_us: int) -> Reports:
+        """The newest RTCP of a range over all calls."""
         ...
 
     async def kpis(self, since_us: int, until_us: int) -> Kpis:

@@ -16,7 +16,12 @@ from everline.app.cluster_view import SIGNS
 THEMES: Final = ("auto", "light", "dark")
 CLOCKS: Final = ("utc", "local")
 
-SECTIONS: Final = (("/", "Overview", "overview"), ("/live", "Live", "live"), ("/calls", "Calls", "calls"))
+SECTIONS: Final = (
+    ("/", "Overview", "overview"),
+    ("/live", "Live", "live"),
+    ("/calls", "Calls", "calls"),
+    ("/quality", "Quality", "quality"),
+)
 """Path, title and icon of the entries of the rail."""
 CLUSTER_SECTIONS: Final = (("/cluster", "Cluster", "cluster"), ("/failovers", "Failovers", "failovers"))
 """Those of a node that is not alone."""
@@ -89,6 +94,8 @@ def _environment() -> Environment:
         "moment": words.moment,
         "iso": words.iso_moment,
         "percent": words.percent,
+        "ms": words.milliseconds,
+        "score": words.score,
         "code": words.code,
         "call_path": call_path,
     }
@@ -96,6 +103,7 @@ def _environment() -> Environment:
         "version": __version__,
         "signs": SIGNS,
         "outcomes": words.OUTCOME_WORDS,
+        "loss_state": words.loss_state,
         "outcome_key": words.outcome_key,
     }
     return environment

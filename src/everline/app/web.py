@@ -8,7 +8,7 @@ from starlette.staticfiles import StaticFiles
 
 from everline import __version__
 from everline.access.errors import AccessError
-from everline.app import access_api, admin_pages, api, cluster_routes, login, oidc_login, pages
+from everline.app import access_api, admin_pages, api, cluster_routes, login, oidc_login, pages, quality_routes
 from everline.app.access_problems import on_access_error
 from everline.app.auth import RequireAuth, check_needs
 from everline.app.events import StreamSlots
@@ -59,14 +59,16 @@ def create_app(services: Services) -> FastAPI:
     )
     app.state.services = services
     app.state.streams = StreamSlots()
+    app.state.quality_turns = quality_routes.turns()
     app.include_router(api.router, prefix="/api/v1")
     app.include_router(cluster_routes.api, prefix="/api/v1")
-    for router in (access_api.own, access_api.calls, access_api.router):
+    for router in (quality_routes.api, access_api.own, access_api.calls, access_api.router):
         app.include_router(router, prefix="/api/v1")
     for router in (login.router, oidc_login.router, login.signed_in, admin_pages.own, admin_pages.pages):
         app.include_router(router, include_in_schema=False)
     app.include_router(pages.router, include_in_schema=False)
     app.include_router(cluster_routes.pages, include_in_schema=False)
+    app.include_router(quality_routes.pages, include_in_schema=False)
     app.router.routes.extend(vital_routes(services.readiness, services.metrics))
     app.mount("/static", StaticFiles(packages=[("everline.app", "static")]))
     check_needs(app.routes)

@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 from typing import Final
 
 from everline.calls.ladder import phrase
+from everline.calls.quality_totals import LOSS_BAD, LOSS_HEARD
 from everline.calls.record import CallRecord, Outcome, State
 
 NOTHING: Final = "–"
@@ -50,6 +51,25 @@ def iso_moment(us: int | None) -> str:
 def percent(ratio: float | None) -> str:
     """A ratio as a percentage with one decimal; a dash without one."""
     return NOTHING if ratio is None else f"{ratio * 100:.1f} %"
+
+
+def milliseconds(value: float | None) -> str:
+    """Milliseconds as people read them: one decimal below ten."""
+    return NOTHING if value is None else f"{value:.1f} ms" if value < 10 else f"{value:,.0f} ms"
+
+
+def score(mos: float | None) -> str:
+    """A mean opinion score, so that its band can be told."""
+    return NOTHING if mos is None else f"{mos:.2f}"
+
+
+def loss_state(ratio: float | None) -> tuple[str, str]:
+    """A sign and a class for a loss."""
+    if ratio is None:
+        return "", "unknown"
+    if ratio > LOSS_BAD:
+        return "✕", "bad"
+    return ("◐", "degraded") if ratio > LOSS_HEARD else ("✓", "good")
 
 
 def code(status: int | None) -> str:

@@ -16,14 +16,10 @@ class Described(NamedTuple):
     Attributes:
         status: Of the response; 0 for a request.
         codecs: As in `Event.codecs`.
-        caller: User part of From.
-        callee: User part of To.
     """
 
     status: int
     codecs: str
-    caller: str = ""
-    callee: str = ""
 
 
 class Agreed(NamedTuple):
@@ -57,7 +53,7 @@ def agreed(described: Iterable[Described]) -> Agreed:
 def described_by(events: Iterable[Event]) -> set[Described]:
     """What the messages of a call describe."""
     return {
-        Described(one.status, one.codecs, one.from_user, one.to_user)
+        Described(one.status, one.codecs)
         for one in events
         if one.protocol == SIP and one.method == "INVITE" and one.codecs and one.status < 300
     }

@@ -24,8 +24,6 @@ from everline.wire.rtcp_json import decode_agent_rtcp
 
 MAX_REPORTS: Final = 5000
 """So many RTCP packets of a call are read, the newest."""
-MAX_BLOCKS: Final = 31
-"""So many report blocks of a packet: its count has 5 bits (RFC 3550 section 6.4.1)."""
 MAX_STREAMS: Final = 64
 """So many streams of a call are shown, those with most reports; more are a conference, or made up."""
 MAX_JITTER_S: Final = 10.0
@@ -133,6 +131,12 @@ class CallQuality:
         return max((one.loss_ratio for one in self.streams if one.loss_ratio is not None), default=None)
 
     @property
+    def worst(self) -> StreamQuality | None:
+        """The stream with the greatest loss; None where no loss is known."""
+        known = (one for one in self.streams if one.loss_ratio is not None)
+        return max(known, key=lambda one: one.loss_ratio or 0.0, default=None)
+
+    @property
     def jitter_ms(self) -> float | None:
         """The greatest mean jitter of any stream."""
         return max((one.jitter_ms.mean for one in self.streams if one.jitter_ms is not None), default=None)
@@ -204,7 +208,7 @@ class _Observed:
             if isinstance(packet, SenderReport):
                 _sight(self.streams[StreamId(packet.ssrc, *there)].sent.setdefault(packet.sender, {}), event)
             if isinstance(packet, SenderReport | ReceiverReport):
-                for report in filter(_says_something, packet.reports[:MAX_BLOCKS]):
+                for report in filter(_says_something, packet.reports):
                     heard = self.streams[StreamId(report.source_ssrc, *back)]
                     _sight(heard.received.setdefault(report, {}), event)
 

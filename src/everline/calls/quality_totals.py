@@ -7,8 +7,10 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Final
 
+from everline.calls.agreed import Described
 from everline.calls.emodel import MosBand, band_of
-from everline.calls.quality import CallQuality, StreamQuality
+from everline.calls.event import Event
+from everline.calls.quality import CallQuality, StreamQuality, quality_of
 
 LOSS_HEARD: Final = 0.01
 """From about here on a loss can be heard in spite of concealment."""
@@ -65,6 +67,15 @@ class QualityGroup:
     heard: int
     bad: int
     loss_ratio: float | None
+
+
+def qualities_of(events: Iterable[Event], described: Mapping[str, Iterable[Described]]) -> dict[str, CallQuality]:
+    """The quality of each call by its Call-ID, out of the messages of many."""
+    by_call: dict[str, list[Event]] = defaultdict(list)
+    for event in events:
+        by_call[event.call_id].append(event)
+    found = ((call_id, quality_of(its, described.get(call_id, ()))) for call_id, its in by_call.items())
+    return {call_id: quality for call_id, quality in found if quality is not None}
 
 
 def totals_of(qualities: Mapping[str, CallQuality]) -> QualityTotals:

@@ -1,4 +1,4 @@
-"""Play the shipped capture into a running node."""
+"""Play the shipped capture into a running node, with the RTCP that its calls could have had."""
 
 import asyncio
 import logging
@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Final
 
 from everline.config import Endpoint
+from everline.demo.media import made_up_reports
 from everline.errors import EverlineError
 from everline.replay.plan import Pace, shift_to
 from everline.replay.run import Clock, Stamp, replay
-from everline.replay.source import open_capture
+from everline.replay.source import CaptureSource, open_capture
 from everline.replay.target import Target, open_sender
 
 log = logging.getLogger(__name__)
@@ -30,8 +31,15 @@ async def play_sample(hep: Endpoint) -> None:
     log.info("demo.played", extra={"messages": sent, "to": str(hep)})
 
 
+def sample_with_media() -> CaptureSource:
+    """The sample, and RTCP for its calls behind it."""
+    signalling = [message.payload for message in open_capture(SAMPLE).messages()]
+    records = (len(one).to_bytes(4, "big") + one for one in (*signalling, *made_up_reports(signalling)))
+    return CaptureSource(b"".join(records), is_hep_file=True)
+
+
 def _play(hep: Endpoint) -> int:
-    source = open_capture(SAMPLE)
+    source = sample_with_media()
     last_us = max(message.captured_us for message in source.messages())
     summary = replay(
         source,

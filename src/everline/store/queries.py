@@ -168,7 +168,7 @@ def reports(since_us: int, until_us: int, *, limit: int) -> str:
 
 def described(call_ids: Iterable[str]) -> str:
     """What the INVITEs of calls and the responses to them describe, each once, as columns of `Described`."""
-    columns = "call_id, status, codecs, from_user, to_user"
+    columns = "call_id, status, codecs"
     return (
         f"SELECT {columns} FROM {_MESSAGES} WHERE call_id IN {texts(call_ids)} AND method = 'INVITE' "
         f"AND codecs != '' AND status < 300 GROUP BY {columns} ORDER BY {columns} LIMIT {MAX_DESCRIBED} BY call_id"

@@ -74,6 +74,10 @@ class Store(ABC):
         """The record of one call; None for a Call-ID that has no INVITE."""
         return await Search(self.ask, CallFilter()).record(call_id)
 
+    async def records(self, call_ids: Sequence[str]) -> list[CallRecord]:
+        """The records of some calls, newest first; Call-IDs without an INVITE have none."""
+        return await Search(self.ask, CallFilter()).records(call_ids)
+
     async def messages(self, call_id: str, *, limit: int = MAX_MESSAGES) -> list[Event]:
         """The first messages with a Call-ID by capture time, each once, of whatever method and protocol."""
         return events_of(await self.ask(queries.messages(call_id, limit=min(max(limit, 1), MAX_MESSAGES))))
@@ -119,12 +123,9 @@ class Store(ABC):
         What is newer is read as well, so keep `since_us` recent.
         """
         answer = await self.ask(queries.open_calls(patience, since_us, now_us, limit=min(max(limit, 1), MAX_PAGE)))
-        found = {one.call_id: one for one in await self._records(answer.column("call_id"))}
+        found = {one.call_id: one for one in await self.records(answer.column("call_id"))}
         silent = (found[call_id] for call_id in answer.column("call_id") if call_id in found)
         return [one for one in silent if one.state is not State.ENDED and patience.deadline_us(one) <= now_us]
-
-    async def _records(self, call_ids: Sequence[str]) -> list[CallRecord]:
-        return await Search(self.ask, CallFilter()).records(call_ids)
 
     async def _figures(self, since_us: int, until_us: int, *, step_us: int) -> "_Figures":
         if until_us <= since_us:

@@ -23,6 +23,8 @@ from everline.wire.rtcp import (
 # JSON is parsed at this edge, so a value can be anything; nothing of it leaves this module.
 _Json = Mapping[str, Any]
 
+MAX_BLOCKS: Final = 31
+"""So many report blocks does a packet have: their count has 5 bits (RFC 3550 section 6.4.1)."""
 _SENDER_REPORT: Final = 200
 _RECEIVER_REPORT: Final = 201
 _XR_KEYS: Final = ("report_blocks_xr", "extended_report_information")
@@ -60,7 +62,7 @@ def decode_rtcp_json(data: bytes) -> tuple[RtcpPacket, ...]:
 
 
 def _report_packet(document: _Json, ssrc: int) -> SenderReport | ReceiverReport | None:
-    reports = tuple(_report(block) for block in _objects(document.get("report_blocks")))
+    reports = tuple(_report(block) for block in _objects(document.get("report_blocks"))[:MAX_BLOCKS])
     sender, kind = document.get("sender_information"), _number(document, "type")
     # The type is that of the last packet of a compound one with heplify, which sends zeros for what there was not.
     if isinstance(sender, dict) and (

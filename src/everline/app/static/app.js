@@ -2,7 +2,7 @@
 import { redrawTimes } from "./time.js";
 
 const STRIP_EVERY_MS = 10000;
-const PLACES = { o: "/", l: "/live", c: "/calls", m: "/cluster", f: "/failovers", a: "/admin/users" };
+const PLACES = { o: "/", l: "/live", c: "/calls", q: "/quality", m: "/cluster", f: "/failovers", a: "/admin/users" };
 let afterG = false;
 
 for (const element of document.querySelectorAll("[data-needs-script]")) element.hidden = false;
