@@ -18,7 +18,7 @@ page a little later.
 STREAM_S: Final = 3600.0
 """A stream ends after an hour and the client resumes: so drained nodes and old sessions do not hold on."""
 
-MAX_STREAMS: Final = 256
+MAX_STREAMS: Final = 1_000
 
 RETRY_MS: Final = 1000
 

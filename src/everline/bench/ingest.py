@@ -1,29 +1,20 @@
 """What one node takes in: a real process, a real socket, the embedded store, nothing lost."""
 
 import json
-import os
-import signal
 import socket
-import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Final
-
-import httpx2
+from typing import Final
 
 from everline.bench.corpus import datagrams, templates
-from everline.bench.machine import BenchError, this_machine
-from everline.datadir import NODE_FILE, TOKEN_FILE
+from everline.bench.machine import this_machine
+from everline.bench.node import bench_node
 
 GOAL_PER_S: Final = 40_000
 RATES_PER_S: Final = (20_000, 30_000, 40_000, 50_000, 60_000, 80_000)
-SETTLE_S: Final = 60.0
-START_S: Final = 20.0
 BURST: Final = 50
 """Datagrams sent without looking at the clock."""
 
@@ -93,7 +84,7 @@ def _line(one: Run) -> str:
 
 
 def _measure(rate_per_s: int, seconds: float) -> Run:
-    with tempfile.TemporaryDirectory(prefix="everline-bench-") as folder, _node(Path(folder)) as node:
+    with tempfile.TemporaryDirectory(prefix="everline-bench-") as folder, bench_node(Path(folder)) as node:
         cpu_before = node.cpu_s()
         sent, took_s = _send(node.hep_port, rate_per_s, seconds)
         ended = time.monotonic()
@@ -125,61 +116,3 @@ def _send(port: int, rate_per_s: int, seconds: float) -> tuple[int, float]:
             for data in prepared[first : first + BURST]:
                 sender.send(data)
         return len(prepared), time.monotonic() - start
-
-
-class _BenchNode:
-    """A node in a process of its own."""
-
-    def __init__(self, process: subprocess.Popen[bytes], folder: Path) -> None:
-        about = json.loads((folder / NODE_FILE).read_text())
-        token = (folder / TOKEN_FILE).read_text().strip()
-        self._process = process
-        self._client = httpx2.Client(base_url=about["url"], headers={"Authorization": f"Bearer {token}"}, timeout=10)
-        self.hep_port = int(about["hep"].rpartition(":")[2])
-
-    def settled(self, sent: int) -> dict[str, Any]:  # the ledger as JSON
-        """The ledger once nothing is on its way."""
-        deadline = time.monotonic() + SETTLE_S
-        last: dict[str, Any] = {}
-        while time.monotonic() < deadline:
-            ledger: dict[str, Any] = self._client.get("/api/v1/node").json()["ledger"]
-            is_still = ledger["received"] == sent or ledger == last
-            if not ledger["pending"] and is_still:
-                return ledger
-            last = ledger
-            time.sleep(0.1)
-        raise BenchError(f"the node was not done {SETTLE_S:g} s after the last datagram")
-
-    def peak_rss_bytes(self) -> int:
-        status = Path(f"/proc/{self._process.pid}/status").read_text(encoding="ascii")
-        return int(status.partition("VmHWM:")[2].split()[0]) * 1024
-
-    def cpu_s(self) -> float:
-        fields = Path(f"/proc/{self._process.pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()
-        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-
-    def close(self) -> None:
-        self._client.close()
-
-
-@contextmanager
-def _node(folder: Path) -> Iterator[_BenchNode]:
-    arguments = ["up", "--data", str(folder), "--hep", "127.0.0.1:0", "--http", "127.0.0.1:0"]
-    process = subprocess.Popen(  # noqa: S603 - our own command
-        [sys.executable, "-m", "everline", *arguments], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
-    )
-    try:
-        if process.stdout is None or not process.stdout.readline():
-            raise BenchError(f"the node did not start; try: everline {' '.join(arguments)}")
-        node = _BenchNode(process, folder)
-        try:
-            yield node
-        finally:
-            node.close()
-    finally:
-        process.send_signal(signal.SIGTERM)
-        try:
-            process.wait(START_S)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()

@@ -1,5 +1,6 @@
 """`everline bench`: measure this machine."""
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -34,3 +35,19 @@ def balance(*, as_json: AsJson = False, seconds: Seconds = 9.0) -> None:
     from everline.bench.balance import run  # noqa: PLC0415 - see above
 
     run(as_json=as_json, seconds=seconds)
+
+
+@app.command("app")
+def app_(
+    *,
+    as_json: AsJson = False,
+    calls: Annotated[int, typer.Option("--calls", min=1_000, max=100_000_000, help="Calls to search in.")] = 10_000_000,
+    data: Annotated[
+        Path | None, typer.Option("--data", metavar="DIR", help="Keep the calls here, for the next time.")
+    ] = None,
+    streams: Annotated[int, typer.Option("--streams", min=1, max=5_000, help="Readers of events.")] = 500,
+) -> None:
+    """Search among millions of calls, show live calls, tell many readers of an event."""
+    from everline.bench.app import run  # noqa: PLC0415 - see above
+
+    run(as_json=as_json, calls=calls, data=data, streams=streams)

@@ -4,6 +4,7 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from datetime import UTC, datetime, timedelta
+from itertools import count
 from time import time_ns
 from typing import Final
 
@@ -13,7 +14,7 @@ from everline.calls.timeout import Patience, timeout_event
 from everline.cluster.entry import Entry, Kind, make_entry
 from everline.cluster.fences import not_fenced
 from everline.cluster.leader import Duty, Mandate
-from everline.duties import LOOK_BACK_US, RETENTION_EVERY_S, STALE_EVERY_S
+from everline.duties import RETENTION_EVERY_S, STALE_EVERY_S, look_back_us
 from everline.node.common import Common
 from everline.store.errors import StoreError
 from everline.store.fenced import MAX_EVENTS, insert_if
@@ -65,6 +66,7 @@ class LeaderWork:
         self._caretaker = Caretaker(by_shard(common.servers))
         self._reviver = Reviver(common.servers)
         self._tables = asyncio.Event()
+        self._turns = count()
 
     def duties(self) -> list[Duty]:
         """All of them, with their rhythm."""
@@ -119,8 +121,8 @@ class LeaderWork:
         )
 
     async def _close_silent_calls(self, mandate: Mandate) -> None:
-        now_us = time_ns() // 1000
-        records = await self._store.stale(self._patience, since_us=now_us - LOOK_BACK_US, now_us=now_us)
+        now_us, back_us = time_ns() // 1000, look_back_us(next(self._turns))
+        records = await self._store.stale(self._patience, since_us=now_us - back_us, now_us=now_us)
         name = self._common.node.name
         events = [
             event for record in records if (event := timeout_event(record, self._patience, now_us=now_us, node=name))

@@ -17,6 +17,10 @@ from everline.store.schema import merged
 _NAME: Final = re.compile(r"[a-z_]+")
 
 
+def _of_row(fact: str) -> str:
+    return f"finalizeAggregation({fact})"
+
+
 def part(fact: str, field: str, *, of: str = "") -> str:
     """One field of a fact of several; `of` names another value of the same shape."""
     return f"tupleElement({of or fact}, {FACTS[index_of(fact)].fields.index(field) + 1})"
@@ -115,3 +119,15 @@ COLUMNS: Final[Mapping[str, str]] = {
     "is_challenge": f"outcome = '{Outcome.FAILED}' AND status IN ({', '.join(map(str, sorted(CHALLENGES)))})",
 }
 """Zero or an empty text stands for None."""
+
+ENDED_IN_ROW: Final = (
+    f"{part('bye', 'captured_us', of=_of_row('bye'))} > 0 OR ("
+    f"{part('answer', 'captured_us', of=_of_row('answer'))} = 0 AND {_of_row('attempt')} > 0 AND "
+    f"arrayExists(f -> {_failure('cseq')} >= {_of_row('attempt')}, {_of_row('failures')}))"
+)
+"""
+Whether a row of `calls` alone shows that a call has ended, without merging; of most calls that ended one row does.
+
+A call that goes on has a row that does not: a BYE ends it for good, and what undoes a failure, an answer or another
+attempt, is in another row if it is not in this one.
+"""

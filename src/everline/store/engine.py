@@ -131,8 +131,13 @@ class Engine:
             )
             table = pa.ipc.open_file(pa.py_buffer(answer.bytes())).read_all()
         except RuntimeError as error:
+            self._forget_answer()
             raise _translated(error, self.path, limit_s=limit_s) from error
         return Answer({name: _values(name, table.column(name)) for name in table.column_names})
+
+    def _forget_answer(self) -> None:
+        """What a question that failed has answered already would stand before the answer to the next one."""
+        self._session.query("SELECT 1", "TabSeparated")
 
     def load(self, table: str, rows: pa.Table) -> None:
         """

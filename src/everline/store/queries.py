@@ -203,7 +203,9 @@ def top_failures(since_us: int, until_us: int, *, limit: int) -> str:
 def open_calls(patience: Patience, since_us: int, now_us: int, *, limit: int) -> str:
     """Calls without an end that were silent for as long as patience lasts, longest silent first: `call_id`."""
     source = f"{_CALLS} WHERE in_call = 1 AND hour >= {max(since_us, 0) // HOUR_US}"
-    facts = derived.with_columns(derived.merged_facts(_OF_RECORD, source), used_in="end, start_us, answered_us")
+    maybe = f"SELECT DISTINCT call_id FROM {source} AND NOT ({derived.ENDED_IN_ROW})"
+    of_those = f"{source} AND call_id IN ({maybe})"
+    facts = derived.with_columns(derived.merged_facts(_OF_RECORD, of_those), used_in="end, start_us, answered_us")
     lasts_us = f"if(answered_us > 0, {number(patience.answered_us)}, {number(patience.ringing_us)})"
     return (
         f"SELECT call_id FROM ({facts}) WHERE end = '' AND start_us >= {number(since_us)} "
