@@ -56,6 +56,7 @@ async def test_pages_follow_each_other_without_gap_or_double(
 ) -> None:
     """Calls of one start are told apart by Call-ID, and a long call shows up in the hour of its start only."""
     monkeypatch.setattr(search, "WINDOW_ROWS", window_rows)
+    monkeypatch.setattr(search, "FIRST_ROWS", min(window_rows, search.FIRST_ROWS))
     events = some_day(era_us, calls=25)
     await insert(store, events[:40], events[40:])
 
@@ -70,7 +71,7 @@ async def test_a_rare_call_is_found_step_by_step(
     store: Store, era_us: int, monkeypatch: pytest.MonkeyPatch, few: int, chunk: int
 ) -> None:
     """However little is looked at in one go, all pages together hold what a filter matches."""
-    monkeypatch.setattr(search, "FEW", few)
+    monkeypatch.setattr(search, "FEW_PAGES", few)
     monkeypatch.setattr(search, "CHUNK", chunk)
     monkeypatch.setattr(search, "MAX_LOOKED_AT", 4)
     events = some_day(era_us)
@@ -94,7 +95,7 @@ async def test_a_failure_in_the_hour_after_the_start_is_found(
     store: Store, era_us: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The look-up leads to the hour of the response, the page is that of the INVITE."""
-    monkeypatch.setattr(search, "FEW", 0)
+    monkeypatch.setattr(search, "FEW_PAGES", 0)
     await insert(store, failed(f"late-{era_us}", era_us + HOUR_US - 1, 599))
 
     page = await store.search(CallFilter(since_us=era_us, until_us=era_us + HOUR_US, status=599))
@@ -136,7 +137,7 @@ async def test_filters(
     store: Store, era_us: int, monkeypatch: pytest.MonkeyPatch, wanted: CallFilter, expected: str, few: int
 ) -> None:
     """What each filter finds, by looking it up and by going through the hours."""
-    monkeypatch.setattr(search, "FEW", few)
+    monkeypatch.setattr(search, "FEW_PAGES", few)
     name = f"{era_us}-".__add__
     a = answered(name("a"), era_us, from_user="4930123", src_ip="192.0.2.7", user_agent="Asterisk PBX 20")
     b = answered(name("b"), era_us, from_user="", from_host="host.example")[:2]
@@ -208,6 +209,7 @@ async def test_odd_bounds_find_nothing_and_break_nothing(store: Store) -> None:
         pytest.param([(9, 5)], [(8, 9)], id="one-hour-and-the-one-before"),
         pytest.param([(9, 30_000), (8, 1), (2, 1)], [(9, 9), (1, 8)], id="a-full-hour-is-a-window"),
         pytest.param([(9, 1), (4, 30_000)], [(4, 9), (3, 3)], id="no-gap-between-windows"),
+        pytest.param([(9, 600), (8, 600), (7, 1500), (6, 9)], [(9, 9), (7, 8), (5, 6)], id="windows-grow"),
         pytest.param([(30, 1), (9, 1)], [(8, 20)], id="hours-after-the-range-only-lead-to-it"),
         pytest.param([(30, 30_000), (20, 30_000), (5, 3)], [(20, 20), (4, 19)], id="a-full-hour-after-the-range"),
     ],

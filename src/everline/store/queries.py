@@ -106,8 +106,9 @@ def candidates(window: Window, wanted: CallFilter, *, hint: Hint | None, before:
     source = f"{_CALLS} WHERE in_call = 1 AND {_within(window)}"
     if hint:
         # An INVITE transaction ends within the hour after its start: proxies give up after minutes (RFC 3261 s.16.6).
-        inner = f"SELECT call_id FROM {_LOOKUP} WHERE {hint.where(Window(window.low, window.high + 1))}"
-        source += f" AND call_id IN ({inner})"
+        # With the hour, since by the Call-ID alone every call of these hours would be read.
+        rows = f"{_LOOKUP} WHERE {hint.where(Window(window.low, window.high + 1))}"
+        source += f" AND (hour, call_id) IN (SELECT arrayJoin([hour, toUInt32(hour - 1)]) AS at, call_id FROM {rows})"
     # Fact `who` is long, and only calls of which no INVITE request was seen here need it.
     invited = f"SELECT call_id, {_merged('invite_us')} AS start FROM {source} GROUP BY call_id HAVING start > 0"
     others = f"SELECT call_id FROM {source} GROUP BY call_id HAVING {_merged('invite_us')} = 0"

@@ -14,10 +14,13 @@ from everline.store.rows import facts_of_rows
 from everline.store.schema import HOUR_US
 
 MAX_PAGE: Final = 1000
-FEW: Final = 2000
-"""So many calls are looked at as a whole, without going through the hours."""
+FEW_PAGES: Final = 2
+"""So many pages of calls are looked at as a whole, without going through the hours: each costs a millisecond or two."""
 
+FIRST_ROWS: Final = 500
 WINDOW_ROWS: Final = 20_000
+GROWTH: Final = 4
+"""A window has about so many rows, the first few and each next one so much more: mostly the newest fill a page."""
 CHUNK: Final = 4000
 MAX_LOOKED_AT: Final = 60_000
 PATIENCE_S: Final = 2.0
@@ -41,7 +44,7 @@ class Search:
         hours = queries.hours_of(self.wanted)
         hint = queries.hint_of(self.wanted)
         counts = await self._hour_counts(hours, hint)
-        if hint and sum(rows for _, rows in counts) <= FEW:
+        if hint and sum(rows for _, rows in counts) <= FEW_PAGES * limit:
             rows = await self.ask(queries.hinted_calls(hours, hint))
             return await self._page_of(rows.column("call_id"), limit, after)
         newest = hours.high if after is None else min(hours.high, after.start_us // HOUR_US)
@@ -110,7 +113,7 @@ class Search:
 
 def windows(counts: Sequence[tuple[int, int]], hours: Window) -> list[Window]:
     """
-    Ranges of hours, newest first, of about `WINDOW_ROWS` rows each, without gaps between them.
+    Ranges of hours, newest first, of about `FIRST_ROWS` rows and then more and more, without gaps between them.
 
     Args:
         counts: Hours that have rows and how many, newest first; hours outside of `hours` only as far as
@@ -118,13 +121,13 @@ def windows(counts: Sequence[tuple[int, int]], hours: Window) -> list[Window]:
         hours: Where calls must have begun.
     """
     found: list[Window] = []
-    high, rows = min(hours.high, counts[0][0]) if counts else 0, 0
+    high, rows, wanted = min(hours.high, counts[0][0]) if counts else 0, 0, FIRST_ROWS
     for hour, count in counts:
         rows += count
         low = max(hour, hours.low)
-        if rows >= WINDOW_ROWS and low <= high:
+        if rows >= wanted and low <= high:
             found.append(Window(low, high))
-            high, rows = low - 1, 0
+            high, rows, wanted = low - 1, 0, min(wanted * GROWTH, WINDOW_ROWS)
     if counts and high >= hours.low:
         # A call may have begun in the hour before the first row that leads to it.
         low = max(counts[-1][0] - 1, hours.low)
