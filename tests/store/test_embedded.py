@@ -134,6 +134,18 @@ async def test_without_calls_there_are_no_ratios(store: Store, era_us: int) -> N
     assert (await store.kpis(era_us, era_us)).attempts == 0
 
 
+async def test_a_delay_of_no_calls_is_no_delay(store: Store, era_us: int) -> None:
+    """A call that never rang, and one without any response, say nothing of delays; zero would be the best of all."""
+    await insert(store, failed(f"{era_us}-silent", era_us, 503), [event(f"{era_us}-mute", era_us + HOUR_US)])
+
+    hours = await store.series(era_us, era_us + 2 * HOUR_US, 3600)
+
+    assert [one.kpis.attempts for one in hours] == [1, 1]
+    assert [(one.kpis.pdd_p50_s, one.kpis.pdd_p95_s) for one in hours] == [(None, None)] * 2
+    assert hours[0].kpis.srd_p50_s is not None
+    assert (hours[1].kpis.srd_p50_s, hours[1].kpis.srd_p95_s) == (None, None)
+
+
 async def test_a_series_of_too_many_steps_is_refused(store: Store, era_us: int) -> None:
     """The answer is bounded."""
     for step_s in (0, 1):

@@ -185,7 +185,8 @@ def figures(since_us: int, until_us: int, *, step_us: int) -> str:
         f"countIf(outcome = '{Outcome.CANCELLED}' AND answered_us = 0 AND ringing_us > 0) AS abandoned_ringing, "
         "countIf(has_talk) AS talks, sum(talk_us) AS all_talk_us, "
         "sumMapIf([status], [toUInt64(1)], end = 'failure') AS statuses, "
-        "quantilesExactIf(0.5, 0.95)(pdd_us, has_pdd) AS pdd, quantilesExactIf(0.5, 0.95)(srd_us, has_srd) AS srd, "
+        "countIf(has_pdd) AS with_pdd, quantilesExactIf(0.5, 0.95)(pdd_us, has_pdd) AS pdd, "
+        "countIf(has_srd) AS with_srd, quantilesExactIf(0.5, 0.95)(srd_us, has_srd) AS srd, "
         f"{outcomes}"
     )
     attempts = _attempts(since_us, until_us, used_in=columns)

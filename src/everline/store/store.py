@@ -165,7 +165,7 @@ def _steps(since_us: int, until_us: int, step_us: int) -> int:
 
 def _counts(row: Mapping[str, Any]) -> KpiCounts:  # a row of queries.figures
     codes, calls = row["statuses"]
-    pdd, srd = (_seconds(row[name]) for name in ("pdd", "srd"))
+    pdd, srd = (_seconds(row[name], of=row[f"with_{name}"]) for name in ("pdd", "srd"))
     return KpiCounts(
         attempts=row["attempts"],
         answered=row["with_answer"],
@@ -182,5 +182,6 @@ def _counts(row: Mapping[str, Any]) -> KpiCounts:  # a row of queries.figures
     )
 
 
-def _seconds(quantiles_us: Sequence[float]) -> list[float | None]:
-    return [None if math.isnan(one) else one / 1e6 for one in quantiles_us]
+def _seconds(quantiles_us: Sequence[float], *, of: int) -> list[float | None]:
+    """Of no calls the engines give zeros."""
+    return [one / 1e6 if of else None for one in quantiles_us]
