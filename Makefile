@@ -3,23 +3,25 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+VENDOR := src/everline/app/static/vendor
 
-.PHONY: demo lab test faults check format bench clean lock
+.PHONY: demo lab test faults check format bench clean lock peers charts screenshots
 
-demo: $(VENV)/.runtime  ## Start one node on the embedded engine, play a sample of real traffic, go on listening.
+demo: $(VENV)/.runtime charts  ## Start one node on the embedded engine, play a sample of real traffic, go on listening.
 	@exec $(BIN)/everline up --demo
 
-lab: $(VENV)/.runtime  ## Start a whole cluster on this machine, as root: two regions and a witness, real engines.
+lab: $(VENV)/.runtime charts  ## Start a whole cluster on this machine, as root: two regions and a witness, real engines.
 	@bash scripts/install-peers.sh lab
 	@$$([ "$$(id -u)" -eq 0 ] || echo sudo) $(BIN)/everline lab up
 
-test: $(VENV)/.dev  ## Run every test; installs the programs that the tests drive (SIPp, Kamailio, …) where it may.
-	@bash scripts/install-peers.sh
+test: $(VENV)/.dev peers $(VENDOR)/.fetched  ## Run every test; installs the programs that the tests drive (SIPp, Kamailio, …) where it may.
 	@$(BIN)/python -m pytest
 
-faults: $(VENV)/.dev  ## Break a whole lab under load, fault by fault; as root, on a machine with nothing else to do.
-	@bash scripts/install-peers.sh
+faults: $(VENV)/.dev peers  ## Break a whole lab under load, fault by fault; as root, on a machine with nothing else to do.
 	@$(BIN)/python -m pytest -s tests/faults
+
+peers:  ## Install the programs that tests drive.
+	@bash scripts/install-peers.sh
 
 check: $(VENV)/.dev  ## Lint, formatting and types.
 	@$(BIN)/ruff check .
@@ -35,14 +37,21 @@ bench: $(VENV)/.runtime  ## The figures of docs/performance.md, on this machine.
 	@$(BIN)/everline bench ingest
 	@$(BIN)/everline bench balance
 
-lock: $(VENV)/.dev  ## Pin the newest versions that pyproject.toml allows; needs uv.
+screenshots: $(VENV)/.dev $(VENDOR)/.fetched  ## Take the pictures of docs/images/pages again; needs Chromium.
+	@$(BIN)/python -m scripts.screenshots
+
+charts:  ## Fetch the library that draws charts; without npm, or a way to its registry, pages say the same in tables.
+	@$(MAKE) -s $(VENDOR)/.fetched || echo "Pages go without charts: the library that draws them was not fetched."
+
+lock: $(VENV)/.dev  ## Pin the newest versions that pyproject.toml and package.json allow; needs uv and npm.
 	@uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
 		--no-annotate --upgrade pyproject.toml --group build -o requirements.lock
 	@uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
 		--no-annotate --upgrade pyproject.toml --group dev -o requirements-dev.lock
+	@npm update --package-lock-only --ignore-scripts --no-audit --no-fund
 
 clean:  ## Remove the virtual environment, the demo's data and caches.
-	rm -rf $(VENV) var .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) node_modules $(VENDOR) var .mypy_cache .ruff_cache .pytest_cache .hypothesis
 
 $(VENV)/bin/python:
 	@bash scripts/make-venv.sh $(PYTHON) $(VENV)
@@ -56,4 +65,9 @@ $(VENV)/.runtime: requirements.lock pyproject.toml | $(VENV)/bin/python
 $(VENV)/.dev: requirements-dev.lock $(VENV)/.runtime
 	@echo "Installing what tests and checks need …"
 	@$(BIN)/pip install -q --disable-pip-version-check --require-hashes -r requirements-dev.lock
+	@touch $@
+
+$(VENDOR)/.fetched: package-lock.json package.json
+	@echo "Fetching what pages are drawn with …"
+	@sh scripts/fetch-front-end.sh $(VENDOR)
 	@touch $@

@@ -11,7 +11,7 @@ engines="ip:iproute2 tc:iproute2 clickhouse-server:clickhouse-server redis-serve
          /usr/lib/nginx/modules/ngx_stream_js_module.so:libnginx-mod-stream-js
          haproxy:haproxy keepalived:keepalived"
 others="sipp:sip-tester kamailio:kamailio sngrep:sngrep tshark:tshark tcpdump:tcpdump
-        chromium:chromium chromedriver:chromium-driver"
+        chromium:chromium chromedriver:chromium-driver npm:npm"
 # systemd units that these packages bring
 units="kamailio clickhouse-server redis-server redis-sentinel zookeeper nginx haproxy keepalived"
 

@@ -16,7 +16,8 @@ ROOT: Final = Path(__file__).parents[1]
 README: Final = (ROOT / "README.md").read_text(encoding="utf-8")
 BLOCKS: Final = re.findall(r"^```sh\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
 # The environment that runs this test was set up by the same Makefile: it is not set up again.
-MAKE: Final = ("make", "-o", ".venv/.runtime", "-o", ".venv/.dev")
+SET_UP: Final = (".venv/.runtime", ".venv/.dev", "src/everline/app/static/vendor/.fetched")
+MAKE: Final = ("make", *(word for one in SET_UP for word in ("-o", one)))
 
 
 @pytest.fixture(scope="module")

@@ -1,6 +1,7 @@
 """Calls as captured messages, and a store and a node that hold them: what the tests of the application look at."""
 
 import json
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -23,7 +24,7 @@ from everline.calls.event import RTCP, SIP, Event
 from everline.calls.facts import facts_of
 from everline.calls.kpi import KpiBucket, KpiCounts, Kpis, kpis_of
 from everline.calls.record import CallRecord, is_call, record_of
-from everline.store.filters import CallFilter, CallPage, PageKey
+from everline.store.filters import CallFilter, CallPage, FailedTarget, PageKey
 from everline.store.reports import Reports
 
 NOW = 1_790_000_000.0
@@ -157,17 +158,28 @@ class ListStore:
         return Reports(found[: self.most_reports], described, low_us, is_cut, self.partial_since is not None)
 
     async def kpis(self, since_us: int, until_us: int) -> Kpis:
-        """Attempts and answers are enough for a page."""
+        """Attempts, answers and how calls ended are enough for a page."""
         within = [one for one in self.everything() if since_us <= one.start_us < until_us]
         answered = [one for one in within if one.answered_us]
         talk_s = sum(one.talk_s or 0 for one in answered)
-        counts = KpiCounts(len(within), len(answered), talks=len(answered), talk_s=talk_s, pdd_p50_s=0.2, pdd_p95_s=1.4)
+        outcomes = Counter(str(one.outcome) for one in within if one.outcome)
+        statuses = Counter(one.status for one in within if one.status and not one.answered_us)
+        counts = KpiCounts(
+            len(within), len(answered), outcomes=dict(outcomes), statuses=dict(statuses),
+            talks=len(answered), talk_s=talk_s, pdd_p50_s=0.2, pdd_p95_s=1.4,
+        )  # fmt: skip
         return kpis_of(counts if within else KpiCounts())
 
     async def series(self, since_us: int, until_us: int, step_s: int) -> list[KpiBucket]:
         """The same by steps."""
         starts = range(since_us, until_us, step_s * 1_000_000)
         return [KpiBucket(at, await self.kpis(at, at + step_s * 1_000_000)) for at in starts]
+
+    async def top_failures(self, since_us: int, until_us: int, *, limit: int) -> list[FailedTarget]:
+        """Callees and statuses, most often first."""
+        within = [one for one in self.everything() if since_us <= one.start_us < until_us and not one.answered_us]
+        found = Counter((one.callee, one.status) for one in within if one.status)
+        return [FailedTarget(callee, status or 0, calls) for (callee, status), calls in found.most_common(limit)]
 
 
 def services_with(

@@ -5,17 +5,14 @@ import re
 import shutil
 import socket
 import subprocess
-import threading
-import time
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
 import pytest
-import uvicorn
 from tests.app.calls_for_test import TOKEN, answered_call, services_with
+from tests.app.served import served
 
-from everline.app.web import create_app
 from everline.bus.memory import MemoryBus
 from everline.calls.event import EventBatch
 
@@ -31,18 +28,9 @@ def port() -> Iterator[int]:
     """An application with one call and one in progress, listening on a port of its own."""
     bus = MemoryBus()
     asyncio.run(bus.insert(EventBatch.of(answered_call("live@test")[:3])))
-    app = create_app(services_with(answered_call(caller_agent="<script>document.title='x'</script>"), bus=bus))
-    with closing(socket.socket()) as listener:
-        listener.bind(("127.0.0.1", 0))
-        server = uvicorn.Server(uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=1))
-        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
-        thread.start()
-        deadline = time.monotonic() + 10
-        while not server.started and time.monotonic() < deadline:
-            time.sleep(0.01)
-        yield listener.getsockname()[1]
-        server.should_exit = True
-        thread.join(10)
+    services = services_with(answered_call(caller_agent="<script>document.title='x'</script>"), bus=bus)
+    with served(services) as port:
+        yield port
 
 
 @pytest.mark.peers("chromium")

@@ -18,7 +18,7 @@ from everline.store.filters import PageKey
         "status=abc", "status=99", "status=700", "status=%D9%A4%D9%A8%D9%A6", "status=486.0", "status=-1",
         "since=2&until=1", "since=yesterday", "since=nan", "since=inf", "since=-5", "since=1e300", "until=9" + 30 * "9",
         "since=0001-01-01", "until=2026-13-01", "ip=localhost", "ip=1.2.3.4:5060", "ip=%00",
-        "state=asleep", "outcome=Busy", "unknown=1", "number=" + 600 * "1",
+        "last=2h", "last=1h&since=2", "state=asleep", "outcome=Busy", "unknown=1", "number=" + 600 * "1",
     ],
 )  # fmt: skip
 def test_a_bad_filter_is_named(client: TestClient, path: str, query: str) -> None:
@@ -26,7 +26,7 @@ def test_a_bad_filter_is_named(client: TestClient, path: str, query: str) -> Non
     answer = client.get(f"{path}?{query}")
 
     assert (answer.status_code, answer.headers["content-type"]) == (400, "application/problem+json")
-    named = ("status", "since", "until", "ip", "state", "outcome", "unknown", "number")
+    named = ("status", "last", "since", "until", "ip", "state", "outcome", "unknown", "number")
     assert any(name in answer.json()["detail"] for name in named)
 
 
@@ -49,7 +49,9 @@ def test_a_page_key_survives_the_journey(key: PageKey) -> None:
 
 
 @pytest.mark.parametrize("path", ["/api/v1/kpis", "/api/v1/series", "/"])
-@pytest.mark.parametrize("query", ["since=x", "since=9&until=9", "step=0", "step=x", "unknown=1"])
+@pytest.mark.parametrize(
+    "query", ["since=x", "since=9&until=9", "last=1y", "last=1h&until=9", "step=0", "step=x", "unknown=1"]
+)
 def test_a_bad_range_is_refused(client: TestClient, path: str, query: str) -> None:
     """Before the store is asked."""
     assert client.get(f"{path}?{query}").status_code == 400

@@ -29,7 +29,7 @@ from everline.calls.event import EventBatch
 CALLER, CALLEE = "+49301", "+49302"
 NUMBERS = (CALLER, CALLEE)
 SHOWING = (
-    "/calls", "/calls/call-1@test", "/live", "/api/v1/calls", "/api/v1/calls.csv", "/api/v1/calls.jsonl",
+    "/", "/calls", "/calls/call-1@test", "/live", "/api/v1/calls", "/api/v1/calls.csv", "/api/v1/calls.jsonl",
     "/api/v1/calls/call-1@test", "/api/v1/messages/call-1@test", "/api/v1/ladder/call-1@test",
     "/api/v1/ladder/call-1@test?format=svg", "/api/v1/live", "/quality", "/api/v1/quality",
 )  # fmt: skip

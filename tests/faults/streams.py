@@ -3,7 +3,6 @@
 import asyncio
 import json
 import random
-import shutil
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
@@ -11,8 +10,8 @@ from typing import Any, Final, Self
 
 import httpx2
 from selenium import webdriver
-from selenium.webdriver.chrome.service import Service
 from tests.faults.eyes import until
+from tests.peers.browser import chromium_driver
 
 TRANSITIONS: Final = frozenset({"call_create", "caller_ringing", "call_answer", "call_hangup"})
 SILENT_S: Final = 3.0
@@ -77,16 +76,8 @@ class Tab:
 @contextmanager
 def chromium(profile: str) -> Iterator[Tab]:
     """Debian's, without a window."""
-    options = webdriver.ChromeOptions()
-    options.binary_location = shutil.which("chromium") or "chromium"
-    for flag in ("--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run",
-                 f"--user-data-dir={profile}"):  # fmt: skip
-        options.add_argument(flag)
-    driver = webdriver.Chrome(options, Service(shutil.which("chromedriver")))
-    try:
+    with chromium_driver(profile) as driver:
         yield Tab(driver)
-    finally:
-        driver.quit()
 
 
 @dataclass(slots=True)

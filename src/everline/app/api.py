@@ -24,11 +24,12 @@ from everline.app.call_json import (
     seconds,
 )
 from everline.app.events import StreamSlots, event_stream
-from everline.app.figures import Range, figures_json
+from everline.app.figures import figures_json
 from everline.app.masked import MaskedBus, MaskedStore
 from everline.app.problems import ProblemError
 from everline.app.quality_view import quality_json
 from everline.app.query import MAX_PAGE, CallQuery, FilterQuery, encode_page_key
+from everline.app.ranges import Range
 from everline.app.render_ladder import ladder_document, ladder_text
 from everline.app.services import Services, raw_services_of
 from everline.calls.agreed import described_by
@@ -79,7 +80,9 @@ async def calls(request: Request, query: Annotated[CallQuery, Query()]) -> JSONR
 
     `partial` is true while a part of the store can't be asked: calls may be missing.
     """
-    found = await services_of(request).store.search(query.call_filter(), limit=query.limit, after=query.page_key())
+    services = services_of(request)
+    wanted = query.call_filter(services.clock())
+    found = await services.store.search(wanted, limit=query.limit, after=query.page_key())
     return JSONResponse(
         {
             "calls": [call_json(one) for one in found.records],
@@ -92,14 +95,16 @@ async def calls(request: Request, query: Annotated[CallQuery, Query()]) -> JSONR
 @router.get("/calls.csv")
 async def calls_csv(request: Request, query: Annotated[FilterQuery, Query()]) -> StreamingResponse:
     """Every call that matches, as CSV."""
-    rows = export.csv_export(services_of(request).store, query.call_filter())
+    services = services_of(request)
+    rows = export.csv_export(services.store, query.call_filter(services.clock()))
     return StreamingResponse(rows, media_type="text/csv; charset=utf-8", headers=_attachment("calls.csv"))
 
 
 @router.get("/calls.jsonl")
 async def calls_jsonl(request: Request, query: Annotated[FilterQuery, Query()]) -> StreamingResponse:
     """Every call that matches, as JSON lines."""
-    rows = export.jsonl_export(services_of(request).store, query.call_filter())
+    services = services_of(request)
+    rows = export.jsonl_export(services.store, query.call_filter(services.clock()))
     return StreamingResponse(rows, media_type="application/jsonl", headers=_attachment("calls.jsonl"))
 
 

@@ -41,13 +41,23 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """One episode: its sentence, its times in words, its bar."""
+    """
+    One episode: its sentence, its times in words, its bar.
+
+    Attributes:
+        over_us: None while it is not over.
+    """
 
     began_us: int
+    over_us: int | None
     sentence: str
     reason: str
-    is_over: bool
     parts: tuple[Part, ...]
+
+    @property
+    def is_over(self) -> bool:
+        """Whether it has an end."""
+        return self.over_us is not None
 
     @property
     def times(self) -> str:
@@ -73,7 +83,7 @@ def _told(one: Episode) -> Told:
     sentence = _SENTENCES.get(one.kind, "{node}: " + str(one.kind).replace("_", " ")).format(node=one.node or "nobody")
     over = one.recover_s
     end = f"; over after {duration(over)}." if over is not None else "; it is not over."
-    return Told(one.began_us, sentence + end, one.reason, over is not None, tuple(_parts(one)))
+    return Told(one.began_us, one.recovered_us, sentence + end, one.reason, tuple(_parts(one)))
 
 
 def _parts(one: Episode) -> Iterator[Part]:

@@ -1,78 +1,50 @@
-"""Key figures: the range asked for, each figure with its unit and definition, and small drawings of its course."""
+"""Key figures: each with its unit, definition, change since the day before, and a small drawing of its course."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
-from typing import Annotated, Any, Final
+from typing import Any, Final
 
 from markupsafe import Markup
-from pydantic import BaseModel, ConfigDict, Field
 
 from everline.app import words
-from everline.app.problems import ProblemError
-from everline.app.query import Text, moment_us
 from everline.calls.kpi import KpiBucket, Kpis
 
-DEFAULT_US: Final = 3600 * 1_000_000
-MAX_STEPS: Final = 2000
-STEPS_S: Final = (10, 60, 300, 900, 3600, 21_600, 86_400)
-SPARK_STEPS: Final = 60
 SPARK_WIDTH: Final = 240
 SPARK_HEIGHT: Final = 40
 
-
-class Span(BaseModel):
-    """A time range; without `until` it ends now, without `since` it is an hour long."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    since: Text = ""
-    until: Text = ""
-
-    def bounds_us(self, now: float) -> tuple[int, int]:
-        """
-        Its ends, epoch microseconds.
-
-        Raises:
-            ProblemError: They are not times, or the wrong way round.
-        """
-        until_us = moment_us("until", self.until)
-        end_us = round(now * 1e6) if until_us is None else until_us
-        since_us = moment_us("since", self.since)
-        start_us = max(end_us - DEFAULT_US, 0) if since_us is None else since_us
-        if start_us >= end_us:
-            raise ProblemError(400, "since is not before until", next_step="Exchange the two.")
-        return start_us, end_us
-
-
-class Range(Span):
-    """A time range in steps."""
-
-    step: Annotated[int | None, Field(ge=1, le=86_400)] = None
-
-    def step_of(self, since_us: int, until_us: int) -> int:
-        """
-        Seconds of a step: the one asked for, else the shortest usual one that gives no more than 60 or so steps.
-
-        Raises:
-            ProblemError: There would be too many steps.
-        """
-        span_s = (until_us - since_us) / 1e6
-        step_s = self.step or next((one for one in STEPS_S if span_s / one <= SPARK_STEPS), STEPS_S[-1])
-        if span_s / step_s > MAX_STEPS:
-            raise ProblemError(
-                400, f"{span_s:.0f} s in steps of {step_s} s are too many", next_step="Give a longer step."
-            )
-        return step_s
+Read = Callable[[Kpis], float | None]
 
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """One figure on the overview."""
+    """
+    One figure on the overview.
+
+    Attributes:
+        change: Against the same hours of the day before, in words; empty where nothing is compared.
+    """
 
     name: str
     value: str
     definition: str
     spark: Markup
+    change: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Basis:
+    """
+    What figures are made of.
+
+    Attributes:
+        series: The range step by step.
+        before: The figures of the same hours of the day before; None if they are not compared.
+    """
+
+    kpis: Kpis
+    series: Sequence[KpiBucket]
+    before: Kpis | None
+    span_s: float
 
 
 def figures_json(figures: Kpis | KpiBucket) -> dict[str, Any]:
@@ -80,34 +52,69 @@ def figures_json(figures: Kpis | KpiBucket) -> dict[str, Any]:
     return asdict(figures)
 
 
-def figures_of(kpis: Kpis, series: Sequence[KpiBucket], *, concurrent: int | None, span_s: float) -> list[Figure]:
+def figures_of(span: Basis, *, concurrent: int | None) -> list[Figure]:
     """What the overview shows, in the order of the questions that people ask."""
 
-    def figure(name: str, value: str, definition: str, read: Callable[[Kpis], float | None]) -> Figure:
-        return Figure(name, value, definition, sparkline([read(one.kpis) for one in series], label=name))
+    def figure(name: str, read: Read, show: Callable[[float | None], str], definition: str, diff: "Diff") -> Figure:
+        value = read(span.kpis)
+        spark = sparkline([read(one.kpis) for one in span.series], label=name)
+        compared = change(value, read(span.before), diff=diff) if span.before else ""
+        return Figure(name, show(value), definition, spark, compared)
 
-    rate = f"{kpis.attempts / span_s:.2f}"
+    def per_second(calls: float | None) -> str:
+        return words.NOTHING if calls is None else f"{calls / span.span_s:.2f} /s"
+
     return [
         Figure("Concurrent", _count(concurrent), "Calls in progress now, as this node knows them.", Markup()),
-        figure("Attempts", f"{kpis.attempts:,}", f"Calls that began; {rate} a second.", lambda one: one.attempts),
+        figure("Attempts", lambda one: one.attempts, _count, "Calls that began.", relative),
+        figure("CPS", lambda one: one.attempts, per_second, "Calls that began each second, on average.", relative),
         figure(
-            "ASR", words.percent(kpis.asr_ratio),
-            "Answered / seizures: attempts but those merely challenged. ITU-T E.411.",
-            lambda one: one.asr_ratio,
+            "ASR", lambda one: one.asr_ratio, words.percent,
+            "Answered / seizures: attempts but those merely challenged. ITU-T E.411.", points,
         ),
         figure(
-            "NER", words.percent(kpis.ner_ratio),
+            "NER", lambda one: one.ner_ratio, words.percent,
             "Reached the callee / seizures: answered, busy, no answer, rejected, given up while ringing. ITU-T E.425.",
-            lambda one: one.ner_ratio,
+            points,
         ),
-        figure("ACD", words.duration(kpis.acd_s), "Mean talk time of answered calls.", lambda one: one.acd_s),
-        figure(
-            "PDD p50", words.duration(kpis.pdd_p50_s), "Median of first INVITE to first 18x.", lambda one: one.pdd_p50_s
-        ),
-        figure(
-            "PDD p95", words.duration(kpis.pdd_p95_s), "95 of 100 calls rang sooner.", lambda one: one.pdd_p95_s
-        ),
+        figure("ACD", lambda one: one.acd_s, words.duration, "Mean talk time of answered calls.", longer),
+        figure("PDD p50", lambda one: one.pdd_p50_s, words.duration, "Median of first INVITE to first 18x.", longer),
+        figure("PDD p95", lambda one: one.pdd_p95_s, words.duration, "95 of 100 calls rang sooner.", longer),
     ]  # fmt: skip
+
+
+Diff = Callable[[float, float], str]
+"""How far a value is from one before, without a sign; empty if they are as good as equal."""
+
+
+def change(now: float | None, before: float | None, *, diff: Diff) -> str:
+    """A change since the day before in words: a sign for its direction, and how far."""
+    if now is None:
+        return ""
+    if before is None:
+        return "none the day before"
+    size = diff(now, before)
+    return f"{'▲' if now > before else '▼'} {size} on the day before" if size else "as the day before"
+
+
+def relative(now: float, before: float) -> str:
+    """In per cent of what was; as it is where nothing was."""
+    if before == 0:
+        return f"{now:,.0f}" if now else ""
+    share = abs(now - before) / before
+    return f"{share:.0%}".replace("%", " %") if share >= 0.005 else ""
+
+
+def points(now: float, before: float) -> str:
+    """Ratios, in percentage points."""
+    size = round(abs(now - before) * 100, 1)
+    return f"{size:g} points" if size else ""
+
+
+def longer(now: float, before: float) -> str:
+    """Seconds."""
+    size = abs(now - before)
+    return words.duration(size) if size >= 0.0005 else ""
 
 
 def sparkline(values: Sequence[float | None], *, label: str) -> Markup:
@@ -130,5 +137,5 @@ def sparkline(values: Sequence[float | None], *, label: str) -> Markup:
     return frame.format(f"{label} over the range", SPARK_WIDTH, SPARK_HEIGHT) + curve
 
 
-def _count(number: int | None) -> str:
-    return words.NOTHING if number is None else f"{number:,}"
+def _count(number: float | None) -> str:
+    return words.NOTHING if number is None else f"{number:,.0f}"

@@ -14,7 +14,7 @@ from everline.bus.transition import Transition
 from everline.calls.event import SIP, Event, EventBatch
 from everline.calls.kpi import KpiBucket, Kpis
 from everline.calls.record import CallRecord
-from everline.store.filters import CallFilter, CallPage, PageKey
+from everline.store.filters import CallFilter, CallPage, FailedTarget, PageKey
 from everline.store.reports import Reports
 
 
@@ -82,6 +82,11 @@ class MaskedStore:
     async def series(self, since_us: int, until_us: int, step_s: int) -> list[KpiBucket]:
         """The same."""
         return await self.store.series(since_us, until_us, step_s)
+
+    async def top_failures(self, since_us: int, until_us: int, *, limit: int) -> list[FailedTarget]:
+        """Destinations, masked; two that look alike then stay two."""
+        found = await self.store.top_failures(since_us, until_us, limit=limit)
+        return [one._replace(callee=masked(one.callee)) for one in found]
 
 
 @dataclass(frozen=True, slots=True)

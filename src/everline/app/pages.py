@@ -1,4 +1,4 @@
-"""The pages that people look at."""
+"""The pages about calls: those in progress, those that match, and one of them."""
 
 import ipaddress
 from asyncio import gather
@@ -12,7 +12,6 @@ from starlette.responses import RedirectResponse, Response
 from everline.access.roles import Area, Role
 from everline.app.api import known_messages, quality_in_thread, services_of
 from everline.app.auth import caller_of, needs
-from everline.app.figures import Range, figures_of
 from everline.app.quality_view import told_streams
 from everline.app.query import CallQuery, encode_page_key
 from everline.app.render_ladder import ladder_head_svg, ladder_svg, ladder_text, notes
@@ -21,8 +20,6 @@ from everline.app.revealing import give_reveal, is_revealed
 from everline.app.services import Services, desk_of, raw_services_of
 from everline.app.templates import call_path, page
 from everline.app.words import headline
-from everline.bus.errors import BusError
-from everline.bus.live import LiveBus
 from everline.calls.ladder import ladder_of
 from everline.calls.record import Outcome, State
 
@@ -37,36 +34,6 @@ Reason = Annotated[str, Form(min_length=3, max_length=256, description="Why; it 
 router = APIRouter(dependencies=[needs(Role.VIEWER, Area.CALLS)])
 
 
-@router.get("/")
-async def overview(request: Request, span: Annotated[Range, Query()]) -> Response:
-    """How are we doing: the key figures, and whether anything was lost."""
-    services = services_of(request)
-    since_us, until_us = span.bounds_us(services.clock())
-    kpis, series = await gather(  # Side by side: an answer takes no longer than one question may.
-        services.store.kpis(since_us, until_us),
-        services.store.series(since_us, until_us, span.step_of(since_us, until_us)),
-    )
-    span_s = (until_us - since_us) / 1e6
-    figures = figures_of(kpis, series, concurrent=await _in_progress(services.bus), span_s=span_s)
-    return page(
-        request,
-        "overview.html",
-        figures=figures,
-        kpis=kpis,
-        since_us=since_us,
-        until_us=until_us,
-        is_last_hour=not (span.since or span.until),
-    )
-
-
-async def _in_progress(bus: LiveBus) -> int | None:
-    """How many calls are in progress; None while the bus cannot be asked, since the store's figures are there."""
-    try:
-        return await bus.in_progress()
-    except BusError:
-        return None
-
-
 @router.get("/live")
 async def live(request: Request) -> Response:
     """The calls in progress."""
@@ -79,7 +46,9 @@ async def live(request: Request) -> Response:
 async def calls(request: Request, query: Annotated[CallQuery, Query()]) -> Response:
     """Search for calls; the filters are the address of the page."""
     limit = query.limit if "limit" in query.model_fields_set else PAGE_ROWS
-    found = await services_of(request).store.search(query.call_filter(), limit=limit, after=query.page_key())
+    services = services_of(request)
+    wanted = query.call_filter(services.clock())
+    found = await services.store.search(wanted, limit=limit, after=query.page_key())
     chosen = query.chosen()
     next_query = urlencode({**chosen, "limit": limit, "after": encode_page_key(found.next)}) if found.next else ""
     return page(

@@ -12,9 +12,10 @@ from pydantic import Field
 
 from everline.app import words
 from everline.app.call_json import Json, seconds
-from everline.app.figures import Span, sparkline
+from everline.app.figures import sparkline
 from everline.app.problems import ProblemError
-from everline.app.query import MAX_PAGE, Text
+from everline.app.query import MAX_PAGE
+from everline.app.ranges import Span, Text
 from everline.calls.emodel import MosBand
 from everline.calls.ladder import address_text
 from everline.calls.quality import CallQuality, Spread, StreamQuality, only

@@ -2,34 +2,33 @@
 
 import base64
 import ipaddress
-import math
-from datetime import UTC, datetime
 from typing import Annotated, Final, TypeVar
 from urllib.parse import urlencode
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from everline.app.moments import LAST_US
 from everline.app.problems import ProblemError
+from everline.app.ranges import Text, range_us
 from everline.calls.record import Outcome, State
 from everline.store.filters import CallFilter, PageKey
 
-MAX_TEXT: Final = 512
 MAX_PAGE: Final = 500
-LAST_US: Final = 253_402_300_799_000_000
-"""The end of the year 9999: what a date can hold."""
-
-Text = Annotated[str, Field(max_length=MAX_TEXT)]
-
 FILTERS: Final = (
-    "since", "until", "number", "caller", "callee", "call_id", "state", "outcome", "status", "ip", "user_agent",
+    "last", "since", "until", "number", "caller", "callee", "call_id", "state", "outcome", "status", "ip", "user_agent",
 )  # fmt: skip
 
 
 class FilterQuery(BaseModel):
-    """Which calls; an empty value is no filter. Times are epoch seconds or ISO 8601, UTC without an offset."""
+    """
+    Which calls; an empty value is no filter.
+
+    `last` is 15m, 1h, 4h, 24h or 7d; times are epoch seconds or ISO 8601, UTC without an offset.
+    """
 
     model_config = ConfigDict(extra="forbid")
 
+    last: Text = ""
     since: Text = ""
     until: Text = ""
     number: Text = ""
@@ -42,14 +41,14 @@ class FilterQuery(BaseModel):
     ip: Text = ""
     user_agent: Text = ""
 
-    def call_filter(self) -> CallFilter:
+    def call_filter(self, now: float) -> CallFilter:
         """
-        The filter that this asks for.
+        The filter that this asks for at some time, epoch seconds.
 
         Raises:
             ProblemError: A value is not of its kind.
         """
-        since_us, until_us = moment_us("since", self.since), moment_us("until", self.until)
+        since_us, until_us = range_us(self.last, self.since, self.until, now=now)
         if since_us is not None and until_us is not None and since_us > until_us:
             raise ProblemError(400, "since is after until", next_step="Exchange the two.")
         return CallFilter(
@@ -117,32 +116,6 @@ def decode_page_key(text: str) -> PageKey:
     if key.start_us > LAST_US or encode_page_key(key) != text:
         raise ValueError(text)
     return key
-
-
-def moment_us(name: str, value: str) -> int | None:
-    """Epoch seconds or ISO 8601 as epoch microseconds; None for an empty value."""
-    text = value.strip()
-    if not text:
-        return None
-    try:
-        us = round(_epoch_seconds(text) * 1_000_000)
-    except (ValueError, OverflowError) as error:
-        step = "Give epoch seconds (1700000000) or ISO 8601 (2026-11-23T03:00:00Z)."
-        raise ProblemError(400, f"{name}={text[:80]!r} is not a time", next_step=step) from error
-    if not 0 <= us <= LAST_US:
-        raise ProblemError(400, f"{name}={text[:80]!r} is out of range", next_step="Give a time from 1970 to 9999.")
-    return us
-
-
-def _epoch_seconds(text: str) -> float:
-    try:
-        seconds = float(text)
-    except ValueError:
-        at = datetime.fromisoformat(text.replace(" ", "+"))  # A + in a query string arrives as a space.
-        return (at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp()
-    if not math.isfinite(seconds):
-        raise ValueError(text)
-    return seconds
 
 
 def _status(value: str) -> int | None:

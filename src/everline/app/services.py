@@ -16,7 +16,7 @@ from everline.calls.event import Event
 from everline.calls.kpi import KpiBucket, Kpis
 from everline.calls.record import CallRecord
 from everline.cluster.entry import Entry
-from everline.store.filters import CallFilter, CallPage, PageKey
+from everline.store.filters import CallFilter, CallPage, FailedTarget, PageKey
 from everline.store.reports import Reports
 from everline.topology.model import Topology
 
@@ -55,6 +55,10 @@ class CallStore(Protocol):
 
     async def series(self, since_us: int, until_us: int, step_s: int) -> list[KpiBucket]:
         """The same, step by step."""
+        ...
+
+    async def top_failures(self, since_us: int, until_us: int, *, limit: int) -> list[FailedTarget]:
+        """Destinations that calls of a range failed to reach, most often first."""
         ...
 
 

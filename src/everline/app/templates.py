@@ -1,6 +1,7 @@
 """Pages out of templates: one environment, everything escaped, the frame of every page filled in here."""
 
 from collections.abc import Mapping
+from importlib.resources import files
 from typing import Any, Final
 from urllib.parse import quote
 
@@ -12,6 +13,8 @@ from everline import __version__
 from everline.access.roles import Actor, Role
 from everline.app import words
 from everline.app.cluster_view import SIGNS
+from everline.app.course import calls_link
+from everline.app.range_menu import UNLESS_CHOSEN, range_menu
 
 THEMES: Final = ("auto", "light", "dark")
 CLOCKS: Final = ("utc", "local")
@@ -25,6 +28,8 @@ SECTIONS: Final = (
 """Path, title and icon of the entries of the rail."""
 CLUSTER_SECTIONS: Final = (("/cluster", "Cluster", "cluster"), ("/failovers", "Failovers", "failovers"))
 """Those of a node that is not alone."""
+CHARTS: Final = (files("everline.app") / "static" / "vendor" / "chart.umd.min.js").is_file()
+"""Whether the library that draws charts was there when this node started; without it tables say the same."""
 
 
 ADMIN_SECTIONS: Final = (("/admin/users", "Admin", "admin"),)
@@ -55,6 +60,7 @@ def page(
         "here": path + (f"?{request.url.query}" if request.url.query else ""),
         "section": next((one for one, _, _ in reversed(sections) if path == one or path.startswith(f"{one}/")), ""),
         "sections": sections,
+        "menu": range_menu(path, request.query_params),
         "node": services.node,
         "actor": actor,
         "glances": services.cluster.glance() if services.cluster else None,
@@ -101,6 +107,9 @@ def _environment() -> Environment:
     }
     environment.globals |= {
         "version": __version__,
+        "has_charts": CHARTS,
+        "have_range": frozenset(UNLESS_CHOSEN),
+        "calls_link": calls_link,
         "signs": SIGNS,
         "outcomes": words.OUTCOME_WORDS,
         "loss_state": words.loss_state,

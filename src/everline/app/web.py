@@ -8,7 +8,17 @@ from starlette.staticfiles import StaticFiles
 
 from everline import __version__
 from everline.access.errors import AccessError
-from everline.app import access_api, admin_pages, api, cluster_routes, login, oidc_login, pages, quality_routes
+from everline.app import (
+    access_api,
+    admin_pages,
+    api,
+    cluster_routes,
+    login,
+    oidc_login,
+    overview,
+    pages,
+    quality_routes,
+)
 from everline.app.access_problems import on_access_error
 from everline.app.auth import RequireAuth, check_needs
 from everline.app.events import StreamSlots
@@ -66,6 +76,7 @@ def create_app(services: Services) -> FastAPI:
         app.include_router(router, prefix="/api/v1")
     for router in (login.router, oidc_login.router, login.signed_in, admin_pages.own, admin_pages.pages):
         app.include_router(router, include_in_schema=False)
+    app.include_router(overview.router, include_in_schema=False)
     app.include_router(pages.router, include_in_schema=False)
     app.include_router(cluster_routes.pages, include_in_schema=False)
     app.include_router(quality_routes.pages, include_in_schema=False)

@@ -13,7 +13,7 @@ document.getElementById("show-keys").addEventListener("click", () => keys.showMo
 
 document.addEventListener("keydown", (event) => {
   if (event.ctrlKey || event.metaKey || event.altKey || isTyping(event.target) || keys.open) return;
-  if (afterG && PLACES[event.key]) document.querySelector(`.rail a[href="${PLACES[event.key]}"]`)?.click();
+  if (afterG && PLACES[event.key]) document.querySelector(`.rail a[data-place="${PLACES[event.key]}"]`)?.click();
   afterG = event.key === "g";
   if (event.key === "/") { event.preventDefault(); document.getElementById("q").focus(); }
   if (event.key === "?") keys.showModal();
@@ -27,21 +27,32 @@ document.addEventListener("click", async (event) => {
   button.textContent = "Copied";
 });
 
+// What opens over the page closes when the reader goes on elsewhere.
+const range = document.querySelector(".range");
+document.addEventListener("click", (event) => { if (range && !range.contains(event.target)) range.open = false; });
+document.addEventListener("keydown", (event) => {
+  if (event.key !== "Escape" || !range?.open) return;
+  range.open = false;
+  range.querySelector("summary").focus();
+});
+
 setInterval(refreshStrip, STRIP_EVERY_MS);
 
 function isTyping(element) {
   return element.matches("input, textarea, select");
 }
 
-// j and k on a list of calls: move a cursor, and let Enter open its link.
+// j and k on rows: move a cursor, and let Enter open its link. A row without a link is read, and has the focus itself.
 function moveRow(step) {
-  const rows = [...document.querySelectorAll("table.rows tbody tr, #live tbody tr:not([hidden])")];
+  const rows = [...document.querySelectorAll("table.rows tbody tr")].filter((row) => row.offsetParent);
   if (!rows.length) return;
   const now = rows.findIndex((row) => row.classList.contains("at"));
   rows[now]?.classList.remove("at");
   const next = rows[Math.min(Math.max(now + step, 0), rows.length - 1)];
   next.classList.add("at");
-  next.querySelector("a").focus();
+  const link = next.querySelector("a");
+  if (!link) next.tabIndex = -1;
+  (link ?? next).focus();
 }
 
 // The clipboard needs https or localhost; elsewhere the text is selected and copied the old way.
