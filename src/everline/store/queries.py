@@ -263,9 +263,12 @@ def _attempts(since_us: int, until_us: int, *, used_in: str) -> str:
     A call with rows in the hour before the range began before it. One that was silent for longer than
     that has no initial INVITE in the hours that are read.
     """
-    low, high = max(since_us, 0) // HOUR_US, max(until_us, 0) // HOUR_US + TAIL_HOURS
+    low, high = max(since_us, 0) // HOUR_US, max(until_us, 0) // HOUR_US
     earlier = f"SELECT call_id FROM {_CALLS} WHERE in_call = 1 AND hour + 1 = {low}"
-    source = f"{_CALLS} WHERE in_call = 1 AND {_within(Window(low, high))} AND call_id NOT IN ({earlier})"
+    source = f"{_CALLS} WHERE in_call = 1 AND {_within(Window(low, high + TAIL_HOURS))} AND call_id NOT IN ({earlier})"
+    if high - low < TAIL_HOURS:
+        # Most calls of the tail began later than a short range: they are left out before anything of them is merged.
+        source += f" AND call_id IN (SELECT call_id FROM {_CALLS} WHERE in_call = 1 AND {_within(Window(low, high))})"
     facts = derived.with_columns(derived.merged_facts(_OF_RECORD, source), used_in=f"start_us, {used_in}")
     is_initial = f"{derived.part('who', 'status')} = 0 AND {derived.part('who', 'to_tag')} = ''"
     is_within = f"start_us >= {number(since_us)} AND start_us < {number(until_us)}"
