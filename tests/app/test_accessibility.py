@@ -13,7 +13,7 @@ from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.expected_conditions import url_to_be
 from selenium.webdriver.support.wait import WebDriverWait
 from tests.app.calls_for_test import ListStore
-from tests.app.places import CLUSTER, PLACES, Place, open_sites, sign_in
+from tests.app.places import CLUSTER, PLACES, Place, move_in, open_sites
 from tests.app.site import traffic
 from tests.peers.browser import chromium_driver
 
@@ -89,7 +89,7 @@ def reader(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Reader]:
         pytest.skip(said)
     profile = str(tmp_path_factory.mktemp("browser"))
     with open_sites(ListStore(list(traffic(25)))) as sites, chromium_driver(profile) as driver:
-        sign_in(driver, sites[CLUSTER])
+        move_in(driver, sites[CLUSTER])
         yield Reader(driver, sites)
 
 
