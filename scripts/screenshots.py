@@ -9,6 +9,7 @@ import asyncio
 import base64
 import io
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -18,7 +19,7 @@ from PIL import Image
 from selenium import webdriver
 from selenium.webdriver.support.wait import WebDriverWait
 from tests.app.calls_for_test import NOW
-from tests.app.places import CLUSTER, PLACES, Place, open_sites, sign_in
+from tests.app.places import CLUSTER, PLACES, Place, move_in, open_sites
 from tests.app.site import traffic
 from tests.peers.browser import chromium_driver
 
@@ -54,7 +55,7 @@ def main() -> int:
         asyncio.run(store.insert(EventBatch.of(list(traffic(CALLS)))))
         with open_sites(store) as sites, chromium_driver(f"{folder}/browser") as driver:
             driver.execute_cdp_cmd("Page.addScriptToEvaluateOnNewDocument", {"source": _STAND_STILL})
-            sign_in(driver, sites[CLUSTER])
+            move_in(driver, sites[CLUSTER])
             taken = [one for place in PLACES for one in _take(driver, place, sites[place.site])]
         asyncio.run(store.close())
     for old in set(PICTURES.glob("*.png")) - set(taken):
@@ -88,10 +89,15 @@ def _widen(driver: webdriver.Chrome, width: int, height: int) -> None:
 
 
 def _save(driver: webdriver.Chrome, path: Path) -> None:
-    """With few colours, rare ones among them: enough for a page, and half of the bytes."""
+    """With 256 colours, for half of the bytes: the most frequent as they are, and such that rare ones are near one."""
     shot = driver.execute_cdp_cmd("Page.captureScreenshot", {"format": "png"})
     picture = Image.open(io.BytesIO(base64.b64decode(shot["data"]))).convert("RGB")
-    picture.quantize(COLOURS, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE).save(path, optimize=True)
+    found = Counter({colour: count for count, colour in picture.getcolors(picture.width * picture.height) or ()})
+    rare = picture.quantize(COLOURS // 4, Image.Quantize.MAXCOVERAGE).getpalette() or []
+    frequent = [part for colour, _ in found.most_common(COLOURS - len(rare) // 3) for part in colour]
+    palette = Image.new("P", (1, 1))
+    palette.putpalette(frequent + rare)
+    picture.quantize(palette=palette, dither=Image.Dither.NONE).save(path, optimize=True)
 
 
 if __name__ == "__main__":
