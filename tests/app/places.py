@@ -63,6 +63,8 @@ PLACES: Final = (
     Place("calls", "/calls?last=1h", in_narrow=True),
     Place("calls-none", "/calls?caller=nobody"),
     Place("calls-new", "/calls", NEW),
+    Place("quality", "/quality", in_narrow=True),
+    Place("quality-new", "/quality", NEW),
     Place("call", f"/calls/{FORKED}", in_narrow=True),
     Place("cluster", "/cluster", in_narrow=True),
     Place("failovers", "/failovers"),

@@ -7,6 +7,7 @@ from random import Random
 from typing import Self
 
 from tests.app.calls_for_test import ALICE, BOB, CAROL, NOW, PROXY, START_US, answered_call, busy_call, message
+from tests.calls.reports import block, captured, receiver_report, sender_report
 from tests.topology.clusters import topology, two_sites
 
 from everline import __version__
@@ -78,11 +79,23 @@ def _one_call(random: Random, call_id: str, start_ms: float) -> Sequence[Event]:
     one = partial(message, call_id=call_id, callee=number)
     kind = random.random()
     if kind < 0.62:
-        return answered_call(call_id, start_ms=start_ms)
+        events = answered_call(call_id, start_ms=start_ms)
+        call = [one._replace(codecs="PCMU/8000") if one.codecs else one for one in events]
+        return [*call, *_media(random, call_id, start_ms)]
     if kind < 0.76:
         return busy_call(call_id, start_ms=start_ms)
     status = random.choice((404, 480, 487, 503, 503, 603, 302))
     return [one("INVITE", start_ms), one(status, start_ms + 700, ends=(BOB, ALICE), to_tag="b")]
+
+
+def _media(random: Random, call_id: str, start_ms: float) -> Iterator[Event]:
+    """What one side reported of a stream of 1,000 packets; one way is worse than the others."""
+    far = random.choice((BOB, CAROL, ("203.0.113.5", 6001)))
+    lost = random.choice((0, 0, 0, 4, 15) if far[0] != "203.0.113.5" else (0, 20, 60, 120))
+    at_us = START_US + round((start_ms + 60_000) * 1000)
+    block_of = block(1, lost=lost, fraction=lost // 4, jitter=random.randrange(40, 300))
+    yield captured(sender_report(1), at_us, source=ALICE, target=far, agent="relay-1", call_id=call_id)
+    yield captured(receiver_report(2, block_of), at_us + 9, source=far, target=ALICE, agent="relay-1", call_id=call_id)
 
 
 @dataclass(frozen=True, slots=True)

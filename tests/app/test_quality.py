@@ -123,7 +123,8 @@ def test_the_api_is_described() -> None:
     described = client_of([]).get("/api/v1/openapi.json").json()["paths"]["/api/v1/quality"]["get"]
 
     assert "worst first" in described["description"]
-    assert {one["name"] for one in described["parameters"]} == {"since", "until", "agent", "network", "loss", "limit"}
+    names = {"last", "since", "until", "agent", "network", "loss", "limit"}
+    assert {one["name"] for one in described["parameters"]} == names
     assert {one["name"] for one in described["parameters"] if one.get("description")} >= {"agent", "network", "loss"}
 
 

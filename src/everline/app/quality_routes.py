@@ -25,6 +25,7 @@ from everline.app.quality_view import (
     tiles_of,
     totals_json,
 )
+from everline.app.ranges import DEFAULT
 from everline.app.templates import page
 from everline.calls.quality import CallQuality
 from everline.calls.quality_totals import QualityTotals, qualities_of, totals_of, worst_first
@@ -99,7 +100,7 @@ async def quality_page(request: Request, query: Annotated[QualityQuery, Query()]
     """How did calls sound, and where is it worst?"""
     limit = query.limit if "limit" in query.model_fields_set else PAGE_CALLS
     found = await _look(request, query, limit=limit)
-    is_last_hour = not (query.since or query.until)
+    is_last_hour = not (query.since or query.until) and query.last.strip() in {"", DEFAULT}
     return page(
         request,
         "quality.html",

@@ -22,7 +22,7 @@ from everline.calls.quality import CallQuality, Spread, StreamQuality, only
 from everline.calls.quality_totals import QualityTotals
 from everline.calls.record import CallRecord
 
-FILTERS: Final = ("since", "until", "agent", "network", "loss")
+FILTERS: Final = ("last", "since", "until", "agent", "network", "loss")
 COURSE_STEPS: Final = 60
 BAR_WIDTH: Final = 320
 BANDS: Final[Mapping[MosBand, tuple[str, str, str]]] = {

@@ -24,7 +24,7 @@ LASTS: Final[Mapping[str, Last]] = {
     "7d": Last("7 days", 7 * 24 * 3600),
 }
 """What `last` may be."""
-UNLESS_CHOSEN: Final[Mapping[str, str]] = {"/": "1h", "/calls": ""}
+UNLESS_CHOSEN: Final[Mapping[str, str]] = {"/": "1h", "/quality": "1h", "/calls": ""}
 """The pages that have a range, each with its `last` while none is chosen; empty for all time."""
 _RANGE: Final = ("last", "since", "until")
 _OF_A_MOMENT: Final = ("after", "step")
