@@ -209,7 +209,7 @@ async def test_odd_bounds_find_nothing_and_break_nothing(store: Store) -> None:
         pytest.param([(9, 5)], [(8, 9)], id="one-hour-and-the-one-before"),
         pytest.param([(9, 30_000), (8, 1), (2, 1)], [(9, 9), (1, 8)], id="a-full-hour-is-a-window"),
         pytest.param([(9, 1), (4, 30_000)], [(4, 9), (3, 3)], id="no-gap-between-windows"),
-        pytest.param([(9, 600), (8, 600), (7, 1500), (6, 9)], [(9, 9), (7, 8), (5, 6)], id="windows-grow"),
+        pytest.param([(9, 300), (8, 300), (7, 600), (6, 9)], [(9, 9), (7, 8), (5, 6)], id="windows-grow"),
         pytest.param([(30, 1), (9, 1)], [(8, 20)], id="hours-after-the-range-only-lead-to-it"),
         pytest.param([(30, 30_000), (20, 30_000), (5, 3)], [(20, 20), (4, 19)], id="a-full-hour-after-the-range"),
     ],

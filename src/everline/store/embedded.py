@@ -6,7 +6,8 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import date
 from functools import partial
 from pathlib import Path
-from typing import Self, TypeVar
+from queue import SimpleQueue
+from typing import Final, Self, TypeVar
 
 from everline.calls.event import EventBatch
 from everline.store import queries
@@ -19,19 +20,25 @@ from everline.store.store import DEADLINE_S, Store, is_over
 
 T = TypeVar("T")
 
+READERS: Final = 2
+
 
 class EmbeddedStore(Store):
     """
-    Two threads own the engine, one that writes and one that reads; all methods are for the event loop.
+    Three threads own the engine, one that writes and two that read, so that a long question is not in everybody's way;
+    all methods are for the event loop.
 
     Every question is limited to `deadline_s` for each SELECT it takes.
     """
 
     def __init__(self, engine: Engine, *, deadline_s: float = DEADLINE_S) -> None:
         self._writing = engine
-        self._reading = engine.another()
+        self._sessions = [engine.another() for _ in range(READERS)]
+        self._idle: SimpleQueue[Engine] = SimpleQueue()
+        for session in self._sessions:
+            self._idle.put(session)
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="store-writer")
-        self._reader = ThreadPoolExecutor(1, thread_name_prefix="store-reader")
+        self._reader = ThreadPoolExecutor(READERS, thread_name_prefix="store-reader")
         self._deadline_s = deadline_s
         self._closed = False
 
@@ -60,7 +67,7 @@ class EmbeddedStore(Store):
 
     async def ask(self, sql: str) -> Answer:
         """Run one SELECT."""
-        return await self._on(self._reader, partial(self._reading.select, sql, limit_s=self._deadline_s))
+        return await self._on(self._reader, partial(self._select, sql, limit_s=self._deadline_s))
 
     async def drop_before(self, day: date) -> int:
         """Delete all that was captured before a day (UTC); gives how many partitions went."""
@@ -76,8 +83,16 @@ class EmbeddedStore(Store):
     def _close(self) -> None:
         self._reader.shutdown()
         self._writer.shutdown()
-        self._reading.close()
+        for session in self._sessions:
+            session.close()
         self._writing.close()
+
+    def _select(self, sql: str, *, limit_s: float) -> Answer:
+        session = self._idle.get()
+        try:
+            return session.select(sql, limit_s=limit_s)
+        finally:
+            self._idle.put(session)
 
     async def _on(self, thread: ThreadPoolExecutor, work: Callable[[], T]) -> T:
         if self._closed:

@@ -17,7 +17,7 @@ MAX_PAGE: Final = 1000
 FEW_PAGES: Final = 2
 """So many pages of calls are looked at as a whole, without going through the hours: each costs a millisecond or two."""
 
-FIRST_ROWS: Final = 500
+FIRST_ROWS: Final = 200
 WINDOW_ROWS: Final = 20_000
 GROWTH: Final = 4
 """A window has about so many rows, the first few and each next one so much more: mostly the newest fill a page."""
