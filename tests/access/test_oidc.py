@@ -1,23 +1,18 @@
 """Signing in at a real identity provider: what is asked of it, what is believed, and what is said when it is not."""
 
 import asyncio
-import datetime
 import ssl
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import replace
-from ipaddress import ip_address
 from pathlib import Path
 from time import time
 from typing import Any, Final
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, RedirectResponse, Response, StreamingResponse
+from tests.rigs.certificate import certificate_in
 from tests.rigs.oidc_provider import (
     CALLBACK,
     CLIENT_ID,
@@ -550,26 +545,7 @@ async def test_a_user_without_a_role_is_refused_by_name(provider: OidcProvider) 
 @pytest.fixture(scope="module")
 def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     """A certificate for 127.0.0.1 that vouches for itself, and its key."""
-    folder = tmp_path_factory.mktemp("tls")
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "identity provider")])
-    now = datetime.datetime.now(datetime.UTC)
-    made = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - datetime.timedelta(days=1))
-        .not_valid_after(now + datetime.timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))]), critical=False)
-        .sign(key, hashes.SHA256())
-    )
-    (folder / "ca.pem").write_bytes(made.public_bytes(serialization.Encoding.PEM))
-    (folder / "key.pem").write_bytes(
-        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-    )
-    return folder / "ca.pem", folder / "key.pem"
+    return certificate_in(tmp_path_factory.mktemp("tls"))
 
 
 async def test_a_provider_with_authorities_of_its_own_needs_their_file(certificate: tuple[Path, Path]) -> None:

@@ -1,7 +1,6 @@
 """HEP and SIP over TCP and TLS: however it is cut, slow, broken or hostile."""
 
 import asyncio
-import datetime
 import gzip
 import socket
 import ssl
@@ -13,11 +12,8 @@ from pathlib import Path
 from random import Random
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 from tests.ingest.making import WITHIN_S, hep, sip, until
+from tests.rigs.certificate import certificate_in
 
 from everline.ingest import stream as stream_module
 from everline.ingest.intake import Intake
@@ -339,26 +335,7 @@ async def test_a_port_that_is_taken_is_one_clear_error() -> None:
 @pytest.fixture(scope="module")
 def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     """A self-signed certificate for localhost, and its key."""
-    folder = tmp_path_factory.mktemp("tls")
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
-    now = datetime.datetime.now(datetime.UTC)
-    made = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - datetime.timedelta(days=1))
-        .not_valid_after(now + datetime.timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
-        .sign(key, hashes.SHA256())
-    )
-    (folder / "cert.pem").write_bytes(made.public_bytes(serialization.Encoding.PEM))
-    (folder / "key.pem").write_bytes(
-        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-    )
-    return folder / "cert.pem", folder / "key.pem"
+    return certificate_in(tmp_path_factory.mktemp("tls"))
 
 
 async def test_hep_over_tls(certificate: tuple[Path, Path]) -> None:

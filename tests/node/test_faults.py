@@ -1,6 +1,5 @@
 """What can be wrong when a node starts: one line that says what and what to do, an exit code, no traceback."""
 
-import datetime
 import os
 import socket
 import subprocess
@@ -10,18 +9,16 @@ from pathlib import Path
 from typing import Final
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 from tests.ingest.making import hep
 from tests.node.flood import send_all
+from tests.rigs.certificate import certificate_in, key_pem
 from tests.running_node import running_node
 
 START_S = 60.0
 WITHOUT_POWERS: Final = ("setpriv", "--bounding-set=-all", "--inh-caps=-all")
 """Runs a command as a root that permissions hold for, as they do for everybody else."""
-_PLAIN: Final = serialization.NoEncryption()
 
 
 def up(
@@ -47,31 +44,13 @@ def assert_one_line(done: subprocess.CompletedProcess[str], code: int, *parts: s
     assert done.stdout == ""
 
 
-def key_pem(key: ec.EllipticCurvePrivateKey, lock: serialization.KeySerializationEncryption = _PLAIN) -> bytes:
-    """A private key as a file."""
-    return key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, lock)
-
-
 @pytest.fixture
 def tls_files(tmp_path: Path) -> Path:
     """A directory with `cert.pem`, its `key.pem`, and what goes wrong with them."""
-    key, other = ec.generate_private_key(ec.SECP256R1()), ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
-    now = datetime.datetime.now(datetime.UTC)
-    made = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(1)
-        .not_valid_before(now)
-        .not_valid_after(now + datetime.timedelta(days=1))
-        .sign(key, hashes.SHA256())
-    )
-    (tmp_path / "cert.pem").write_bytes(made.public_bytes(serialization.Encoding.PEM))
-    (tmp_path / "key.pem").write_bytes(key_pem(key))
+    certificate_in(tmp_path)
+    other = ec.generate_private_key(ec.SECP256R1())
     (tmp_path / "other.pem").write_bytes(key_pem(other))
-    (tmp_path / "locked.pem").write_bytes(key_pem(key, serialization.BestAvailableEncryption(b"secret")))
+    (tmp_path / "locked.pem").write_bytes(key_pem(other, serialization.BestAvailableEncryption(b"secret")))
     (tmp_path / "garbage.pem").write_bytes(b"no PEM at all\n")
     return tmp_path
 

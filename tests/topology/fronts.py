@@ -9,10 +9,10 @@ from http.client import HTTPConnection, HTTPResponse, HTTPSConnection
 from pathlib import Path
 from typing import Any, Final
 
+from tests.rigs.certificate import certificate_in
 from tests.rigs.ports import free_ports
 from tests.running_node import until
 from tests.topology.doors import cluster_of, places_in, started, until_so, written
-from tests.topology.upstreams import certificate_in
 
 ASK_S: Final = 15.0
 TIMERS: Final = {"connect_ms": 400, "query_ms": 400}

@@ -14,11 +14,12 @@ from pathlib import Path
 from typing import Any, Final
 
 import pytest
+from tests.rigs.certificate import certificate_in
 from tests.rigs.ports import free_ports
 from tests.running_node import RunningNode, running_node, until
 from tests.topology.doors import cluster_of, places_in, written
 from tests.topology.fronts import ANSWER_S, ASK_S, Answer, Front, fronted
-from tests.topology.upstreams import Member, certificate_in, serving
+from tests.topology.upstreams import Member, serving
 
 from everline.app.security_headers import SECURITY_HEADERS
 from everline.topology.model import Timers
