@@ -58,7 +58,7 @@ def page(
         "theme": preference(request, "theme", THEMES),
         "clock": preference(request, "clock", CLOCKS),
         "here": path + (f"?{request.url.query}" if request.url.query else ""),
-        "section": next((one for one, _, _ in reversed(sections) if path == one or path.startswith(f"{one}/")), ""),
+        "section": next((one for one, _, _ in sections if _part(one) == _part(path)), ""),
         "sections": sections,
         "menu": range_menu(path, request.query_params),
         "node": services.node,
@@ -75,6 +75,11 @@ def page(
 def _sections(actor: Actor | None, *, in_cluster: bool) -> tuple[tuple[str, str, str], ...]:
     cluster = CLUSTER_SECTIONS if in_cluster else ()
     return (*SECTIONS, *cluster, *(ADMIN_SECTIONS if actor and actor.role is Role.ADMIN else ()))
+
+
+def _part(path: str) -> str:
+    """The first part of a path: all below it belongs to one section."""
+    return path.split("/")[1]
 
 
 def preference(request: Request, name: str, choices: tuple[str, ...]) -> str:
