@@ -187,7 +187,7 @@ def test_the_pages_do_what_their_buttons_say(root: TestClient) -> None:
 @pytest.mark.parametrize("path", ["/admin/users", "/admin/users/alice", "/admin/tokens", "/admin/audit"])
 def test_the_rail_tells_that_these_are_the_admins_pages(root: TestClient, path: str) -> None:
     """Each of them, not the first alone."""
-    assert 'href="/admin/users" aria-current="page"' in root.get(path).text
+    assert 'data-place="/admin/users" aria-current="page"' in root.get(path).text
 
 
 def test_an_admin_who_changes_too_much_at_once_has_to_wait(root: TestClient) -> None:
