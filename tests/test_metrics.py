@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
+from tests.app.calls_for_test import gate_with
 from tests.ingest.making import Ingest, datagram, datagrams
 
 from everline.balance.balancer import Balancer, bound
@@ -18,7 +19,7 @@ from everline.cluster.keeper import Link
 from everline.cluster.table import NodeTable
 from everline.ingest.keepalives import Keepalives
 from everline.ingest.ledger import Drop
-from everline.metrics import IngestMeasured, Measured, NodeCollector, metrics_text
+from everline.metrics import IngestMeasured, Measured, NodeCollector, SignInCollector, metrics_text
 from everline.node.balancer_metrics import BalancerCollector
 from everline.node.cluster_metrics import MemberCollector
 from everline.node.ingest_role import WriterCollector
@@ -77,6 +78,13 @@ async def balancer_text() -> str:
         balancer.stop()
 
 
+def signed_in_text() -> str:
+    """Of a node where somebody was let in."""
+    gate = gate_with()
+    gate.outcomes["let_in"] += 1
+    return metrics_text(SignInCollector(gate))()
+
+
 def samples(text: str) -> Iterator[tuple[str, dict[str, str], float]]:
     """Name, labels and value of each sample."""
     for family in text_string_to_metric_families(text):
@@ -101,11 +109,19 @@ async def test_every_metric_is_documented_and_every_documented_one_is_there(inge
     documented = {name: kind for name, kind, _ in _ROW.findall(DOCS.read_text("utf-8"))}
     given = {
         family.name + ("_total" if family.type == "counter" else ""): family.type
-        for text in (text_of(ingest), cluster_text(), await balancer_text())
+        for text in (text_of(ingest), cluster_text(), await balancer_text(), signed_in_text())
         for family in text_string_to_metric_families(text)
     }
 
     assert documented == given
+
+
+def test_sign_ins_are_counted_by_how_they_ended() -> None:
+    """Each outcome is there before it happens."""
+    found = {labels["outcome"]: value for name, labels, value in samples(signed_in_text()) if name.endswith("_total")
+             and "outcome" in labels}  # fmt: skip
+
+    assert found == {"let_in": 1, "refused": 0, "throttled": 0, "uncountable": 0}
 
 
 async def test_every_metric_says_what_it_is(ingest: Ingest) -> None:

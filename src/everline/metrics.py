@@ -2,12 +2,14 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import get_args
 
 from prometheus_client import CollectorRegistry, PlatformCollector, ProcessCollector, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from everline import __version__
+from everline.access.gate import Gate, Outcome
 from everline.bus.live import LiveBus
 from everline.ingest.intake import Intake
 from everline.ingest.keepalives import Keepalives
@@ -61,6 +63,20 @@ class NodeCollector(Collector):
         )
         info.add_metric([self._measured.node, __version__], 1)
         yield info
+
+
+class SignInCollector(Collector):
+    """What a node that serves pages counts of those who sign in."""
+
+    def __init__(self, gate: Gate) -> None:
+        self._gate = gate
+
+    def collect(self) -> Iterator[Metric]:
+        """Read the counts, now."""
+        found = CounterMetricFamily("everline_sign_ins", "Sign-ins at this node.", labels=["outcome"])
+        for outcome in get_args(Outcome):
+            found.add_metric([outcome], self._gate.outcomes[outcome])
+        yield found
 
 
 def _keepalives(keepalives: Keepalives) -> Iterator[Metric]:

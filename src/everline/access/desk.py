@@ -105,7 +105,9 @@ class Desk:
         now_us = self._gate.now_us
         user = found or User(self._free_name(identity), role, issuer=identity.issuer, subject=identity.subject)
         if user.is_disabled:
+            self._gate.outcomes["refused"] += 1
             raise RefusedError
+        self._gate.outcomes["let_in"] += 1
         if found is None or found.role is not role:
             changed = replace(user, role=role, made_us=user.made_us or now_us, changed_us=now_us)
             act = Act(

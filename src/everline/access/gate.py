@@ -1,11 +1,12 @@
 """Who comes in: by session, token or password. It keeps nothing that another app node does not have too."""
 
 import hmac
+from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from time import time
-from typing import Final
+from typing import Final, Literal
 
 from everline.access.audit import Act
 from everline.access.book import ENDED, USERS, Book, Change, Contents
@@ -22,6 +23,9 @@ from everline.bus.errors import BusError
 
 _SETUP: Final = "set-up"
 _UNKNOWN: Final = "Who may sign in is not known yet: this node has not reached Keeper since it was started."
+
+
+Outcome = Literal["let_in", "refused", "throttled", "uncountable"]
 
 
 class RefusedError(AccessError):
@@ -53,6 +57,7 @@ class Gate:
         admin_token: Of the node's files or the cluster's secrets; at least 16 characters.
         clock: UTC epoch seconds.
         oidc: The identity provider; None without.
+        outcomes: How sign-ins at this node ended.
     """
 
     book: Book
@@ -63,6 +68,7 @@ class Gate:
     clock: Callable[[], float] = time
     passwords: Passwords = field(default_factory=Passwords)
     oidc: OidcClient | None = None
+    outcomes: Counter[Outcome] = field(default_factory=Counter)
 
     def __post_init__(self) -> None:
         if len(self.admin_token) < LEAST_KEY_CHARS:
@@ -138,8 +144,10 @@ class Gate:
         user = self.contents.users.get(name)
         is_right = await self.passwords.verify(user.password_hash if user else "", password)
         if user is None or not is_right or user.is_disabled:
+            self.outcomes["refused"] += 1
             raise RefusedError
         await self.forgive(client, name)
+        self.outcomes["let_in"] += 1
         return new_session(user.name, self.now_us, era=user.era)
 
     async def sign_in_by_token(self, offered: str, *, client: str) -> Session:
@@ -151,7 +159,9 @@ class Gate:
         """
         if not self._is_admin_token(offered):
             await self.count_try(client, "")
+            self.outcomes["refused"] += 1
             raise RefusedError
+        self.outcomes["let_in"] += 1
         return new_session("", self.now_us, mark=self._mark())
 
     async def count_try(self, client: str, name: str) -> None:
@@ -177,8 +187,10 @@ class Gate:
         try:
             wait_s = await self.throttle.wait_s(what, limit)
         except BusError as fault:
+            self.outcomes["uncountable"] += 1
             raise CountingError(fault) from fault
         if wait_s:
+            self.outcomes["throttled"] += 1
             raise ThrottledError(wait_s)
 
     async def end(self, actor: Actor, *, client: str) -> None:

@@ -22,7 +22,7 @@ from everline.app.web import create_app
 from everline.cluster.beat import Health, StoreHealth
 from everline.cluster.entry import Entry
 from everline.cluster.leader import Duty
-from everline.metrics import Measured, NodeCollector
+from everline.metrics import Measured, NodeCollector, SignInCollector
 from everline.node.common import Common, Vitals
 from everline.node.leading import Leading
 from everline.node.sight import Sight
@@ -45,7 +45,8 @@ class AppRole:
 
     def collectors(self) -> Sequence[Collector]:
         """What it counts."""
-        return [NodeCollector(Measured(node=self._common.node.name, ingest=None, bus=self._common.bus))]
+        measured = Measured(node=self._common.node.name, ingest=None, bus=self._common.bus)
+        return [NodeCollector(measured), SignInCollector(self._gate)]
 
     def application(self, vitals: Vitals) -> ASGIApp:
         """Pages and API. Every app node signs sessions with the same keys, so that any may answer."""

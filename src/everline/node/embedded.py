@@ -19,7 +19,7 @@ from everline.datadir import DataDir
 from everline.demo.play import play_sample
 from everline.duties import repeat_duties
 from everline.ingest.tls import server_context
-from everline.metrics import Measured, NodeCollector, metrics_text
+from everline.metrics import Measured, NodeCollector, SignInCollector, metrics_text
 from everline.node.front import Front
 from everline.node.http import HttpServer, http_socket
 from everline.node.local_gate import local_gate
@@ -164,7 +164,7 @@ class Node:
         return Services(
             store=self._store,
             bus=self._bus,
-            metrics=metrics_text(NodeCollector(measured)),
+            metrics=metrics_text(NodeCollector(measured), SignInCollector(self._gate)),
             ledger=self.front.packet_ledger,
             readiness=self._unready,
             node=self._config.name,
