@@ -26,6 +26,7 @@ from everline.calls.event import EventBatch
 CLUSTER: Final = "cluster"
 ALONE: Final = "alone"
 NEW: Final = "new"
+FIRST: Final = "first"
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +77,7 @@ PLACES: Final = (
     Place("user", "/admin/users/carla"),
     Place("tokens", "/admin/tokens"),
     Place("audit", "/admin/audit"),
-    Place("setup", "/setup", NEW),
+    Place("setup", "/setup", FIRST),
     Place("login", "/login", in_narrow=True),
 )
 
@@ -84,17 +85,18 @@ PLACES: Final = (
 @contextmanager
 def open_sites(store: CallStore) -> Iterator[dict[str, str]]:
     """
-    Three sites, served: the address of each.
+    Four sites, served: the address of each.
 
     Args:
-        store: Of the cluster, and of the node that is alone; the new node has an empty one.
+        store: Of the cluster, and of the node that is alone; the new node has an empty one, the first no user either.
     """
     bus = MemoryBus()
     asyncio.run(bus.insert(EventBatch.of(list(live_calls()))))
     alone = replace(services_with(bus=bus, gate=gate_with(*map(user_of, Role))), store=store)
     cluster = replace(alone, node="e1-app", cluster=SiteSight.of_two_regions())
     with ExitStack() as stack:
-        sites = {CLUSTER: cluster, ALONE: alone, NEW: services_with()}
+        new = services_with(gate=gate_with(user_of(Role.ADMIN)))
+        sites = {CLUSTER: cluster, ALONE: alone, NEW: new, FIRST: services_with()}
         yield {name: f"http://127.0.0.1:{stack.enter_context(served(one))}" for name, one in sites.items()}
 
 

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 import pytest
 from selenium import webdriver
@@ -97,6 +98,7 @@ def reader(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Reader]:
 def test_a_page_can_be_used_by_everyone(reader: Reader, place: Place) -> None:
     """Axe finds nothing serious, in any theme and width; nothing has to be scrolled sideways."""
     reader.open(place.path, site=place.site)
+    assert reader.run("return location.pathname") == urlsplit(place.path).path
     reader.run(_OPEN_ALL)
     reader.run(AXE.read_text())
     found = {}
