@@ -36,6 +36,7 @@ bench: $(VENV)/.runtime  ## The figures of docs/performance.md, on this machine.
 	@$(BIN)/everline bench decode
 	@$(BIN)/everline bench ingest
 	@$(BIN)/everline bench balance
+	@$(BIN)/everline bench app
 
 screenshots: $(VENV)/.dev $(VENDOR)/.fetched  ## Take the pictures of docs/images/pages again; needs Chromium.
 	@$(BIN)/python -m scripts.screenshots

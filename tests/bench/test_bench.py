@@ -4,8 +4,10 @@ import json
 import subprocess
 import sys
 from collections import Counter
+from pathlib import Path
 from typing import Any
 
+from everline.bench.app import GOALS_MS
 from everline.bench.corpus import datagrams, templates
 from everline.bench.stock_balancer import is_installed
 from everline.calls.decode import Datagram, DecodeRules, decode_batch
@@ -85,3 +87,16 @@ def test_bench_balance_prints_one_object() -> None:
     assert found["machine"].keys() >= MACHINE
     assert found["single"]["passes"] >= 1
     assert not is_installed() or found["stock"]["datagrams_per_s"] > 0
+
+
+def test_bench_app_prints_one_object_and_keeps_its_calls(tmp_path: Path) -> None:
+    """Every kind of question was asked; a second run finds the calls of the first."""
+    small = ("app", "--calls", "1000", "--streams", "3", "--asked", "6", "--data", str(tmp_path))
+    first, second = bench(*small), bench(*small)
+
+    assert first.keys() == {
+        "bench", "calls", "live_calls", "streams", "figures", "peak_rss_bytes", "bytes_per_stream", "machine",
+    }  # fmt: skip
+    assert {one["name"] for one in first["figures"]} >= GOALS_MS.keys()
+    assert all(0 < one["p50_ms"] <= one["p95_ms"] <= one["max_ms"] for one in first["figures"])
+    assert first["calls"] == second["calls"] == 1_000

@@ -32,9 +32,7 @@ MADE_FILE: Final = "bench.json"
 ASKED: Final = 60
 """Questions of each kind, each another one."""
 LIVE_CALLS: Final = 5_000
-LIVE_ASKED: Final = 40
 STREAMS: Final = 500
-EVENTS: Final = 30
 CODES: Final = (486, 404, 480, 603, 503)
 GOALS_MS: Final = {
     "last hour, page": 300, "last hour, API": 300, "a number, page": 300, "a response code, page": 300,
@@ -64,28 +62,31 @@ class Timed:
         return f"{self.name:<24}{times}; {self.asked} times"
 
 
-def run(*, as_json: bool, calls: int = CALLS, data: Path | None = None, streams: int = STREAMS) -> None:
+def run(
+    *, as_json: bool, calls: int = CALLS, data: Path | None = None, streams: int = STREAMS, asked: int = ASKED
+) -> None:
     """Measure, and print. With `data` the calls are kept there, and a second run finds them."""
+    live = min(LIVE_CALLS, calls)
     with _folder(data) as folder:
         wanted = _prepared(folder, calls, tell=lambda said: None if as_json else _say(said))
         with bench_node(folder) as node:
-            found = _searches(node, wanted)
-            found += _live(node)
+            found = _searches(node, wanted, asked)
+            found += _live(node, live, asked)
             at_rest_bytes = node.rss_bytes()
-            found.append(asyncio.run(_streams(node, streams)))
+            found.append(asyncio.run(_streams(node, streams, live, asked // 2)))
             stream_bytes = max(node.rss_bytes() - at_rest_bytes, 0) // max(streams, 1)
             peak_bytes = node.peak_rss_bytes()
     machine = this_machine()
     if as_json:
         figures = {
-            "bench": "app", "calls": wanted.calls, "live_calls": LIVE_CALLS, "streams": streams,
+            "bench": "app", "calls": wanted.calls, "live_calls": live, "streams": streams,
             "figures": [asdict(one) | {"goal_ms": one.goal_ms} for one in found],
             "peak_rss_bytes": peak_bytes, "bytes_per_stream": stream_bytes, "machine": machine.as_json(),
         }  # fmt: skip
         sys.stdout.write(json.dumps(figures) + "\n")
         return
     lines = [
-        f"app       {wanted.calls:,} calls of {wanted.days} days in the embedded engine, {LIVE_CALLS:,} live calls, "
+        f"app       {wanted.calls:,} calls of {wanted.days} days in the embedded engine, {live:,} live calls, "
         f"{streams} streams",
         *(one.line() for one in found),
         f"memory    peak {peak_bytes / 2**20:,.0f} MiB, about {stream_bytes / 1024:,.0f} KiB a stream",
@@ -130,12 +131,12 @@ def _prepared(folder: Path, calls: int, *, tell: Callable[[str], None]) -> ManyC
     return wanted
 
 
-def _searches(node: BenchNode, made: ManyCalls) -> list[Timed]:
+def _searches(node: BenchNode, made: ManyCalls, asked: int) -> list[Timed]:
     """Each question another one: another hour, another number, another code before another moment."""
     random = Random(7)  # noqa: S311 - so that two runs ask the same
-    moments = [random.uniform(made.first_us + DAY_US, made.last_us) / 1e6 for _ in range(ASKED)]
-    lasts = [made.last_us / 1e6 - random.uniform(0, 600) for _ in range(ASKED)]
-    numbers = [f"+1202{int(random.random() ** 4 * NUMBERS):07d}" for _ in range(ASKED)]
+    moments = [random.uniform(made.first_us + DAY_US, made.last_us) / 1e6 for _ in range(asked)]
+    lasts = [made.last_us / 1e6 - random.uniform(0, 600) for _ in range(asked)]
+    numbers = [f"+1202{int(random.random() ** 4 * NUMBERS):07d}" for _ in range(asked)]
     hours = [{"since": f"{one - 3600:.3f}", "until": f"{one:.3f}"} for one in lasts]
     codes = [{"status": str(random.choice(CODES)), "until": f"{one:.3f}"} for one in moments]
     by_number = [{"number": one} for one in numbers]
@@ -144,16 +145,16 @@ def _searches(node: BenchNode, made: ManyCalls) -> list[Timed]:
         _timed(node, "last hour, API", "/api/v1/calls", hours),
         _timed(node, "a number, page", "/calls", by_number),
         _timed(node, "a response code, page", "/calls", codes),
-        _timed(node, "figures of an hour, API", "/api/v1/kpis", hours[:20]),
-        _timed(node, "overview of an hour", "/", hours[:20]),
+        _timed(node, "figures of an hour, API", "/api/v1/kpis", hours[: asked // 3]),
+        _timed(node, "overview of an hour", "/", hours[: asked // 3]),
     ]
 
 
-def _live(node: BenchNode) -> list[Timed]:
+def _live(node: BenchNode, calls: int, asked: int) -> list[Timed]:
     """The page of live calls and its API, with so many calls in progress."""
     # Up to the ACK: the calls go on.
     step = len(templates())
-    block = list(datagrams(range(LIVE_CALLS), time.time_ns() // 1000))
+    block = list(datagrams(range(calls), time.time_ns() // 1000))
     begun = [one for at, one in enumerate(block) if (at // 256) % step < step * 5 // 8]
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
         sender.connect(("127.0.0.1", node.hep_port))
@@ -163,18 +164,18 @@ def _live(node: BenchNode) -> list[Timed]:
                 time.sleep(0.005)
     node.settled(len(begun))
     return [
-        _timed(node, "live calls, page", "/live", [{}] * LIVE_ASKED),
-        _timed(node, "live calls, API", "/api/v1/live", [{"limit": "500"}] * LIVE_ASKED),
+        _timed(node, "live calls, page", "/live", [{}] * asked),
+        _timed(node, "live calls, API", "/api/v1/live", [{"limit": "500"}] * asked),
     ]
 
 
-async def _streams(node: BenchNode, streams: int) -> Timed:
+async def _streams(node: BenchNode, streams: int, after: int, events: int) -> Timed:
     """From the sending of a datagram, so the batch of the intake is in it."""
     readers = Readers(node.url, node.token, streams)
     try:
         await readers.open()
         taken_s: list[float] = []
-        for number in range(LIVE_CALLS, LIVE_CALLS + EVENTS):
+        for number in range(after, after + events):
             invite = next(datagrams(range(number, number + 1), time.time_ns() // 1000))
             call_id = f"{number:08d}-7f3a@192.0.2.10"
             taken_s.append(await readers.heard_s(call_id, invite, ("127.0.0.1", node.hep_port)))

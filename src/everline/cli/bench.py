@@ -46,8 +46,9 @@ def app_(
         Path | None, typer.Option("--data", metavar="DIR", help="Keep the calls here, for the next time.")
     ] = None,
     streams: Annotated[int, typer.Option("--streams", min=1, max=5_000, help="Readers of events.")] = 500,
+    asked: Annotated[int, typer.Option("--asked", min=6, max=10_000, help="Questions of each kind.")] = 60,
 ) -> None:
     """Search among millions of calls, show live calls, tell many readers of an event."""
     from everline.bench.app import run  # noqa: PLC0415 - see above
 
-    run(as_json=as_json, calls=calls, data=data, streams=streams)
+    run(as_json=as_json, calls=calls, data=data, streams=streams, asked=asked)
