@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
+from tests.app.calls_for_test import gate_with
 from tests.cluster.conftest import found_primary, keeper_of
 from tests.rigs.redis import RedisRig
 from tests.rigs.zookeeper import Ensemble
@@ -15,10 +16,11 @@ from tests.rigs.zookeeper import Ensemble
 from everline.access.account import User
 from everline.access.audit import Act
 from everline.access.book import PENDING, Change
+from everline.access.desk import Caller, Desk, UserWish
 from everline.access.errors import BookConflictError, BookUnavailableError
 from everline.access.file_audit import FileAudit
 from everline.access.keeper_book import KeeperBook
-from everline.access.roles import Role
+from everline.access.roles import Actor, Role
 from everline.access.throttle import Limit, RedisThrottle
 from everline.access.trail import Repeat, Trail
 from everline.bus.errors import BusError
@@ -86,6 +88,26 @@ async def test_of_two_who_change_the_same_in_one_moment_one_is_told(
 
         assert [type(one) for one in results if isinstance(one, Exception)] == [BookConflictError]
         assert [one.seq for one in await trails[0].entries()] == [1]
+
+
+async def test_of_two_admins_who_demote_each_other_in_one_moment_one_stays(ensemble: Ensemble, cluster: str) -> None:
+    """Through different nodes, each of which still sees the other one as an admin."""
+    async with book_of(ensemble, cluster) as one, book_of(ensemble, cluster) as two:
+        gates = [gate_with(book=book) for book in (one, two)]
+        admins = [User(name, Role.ADMIN) for name in ("ann", "bea")]
+        for admin in admins:
+            change = Change(f"users/{admin.name}", admin.encode())
+            await gates[0].trail.perform(Act("root", "user.added", admin.name), [change])
+        await until(lambda: known(two) == {"ann", "bea"})
+        acts = [
+            Desk(gate).change_user(Caller(Actor(who.name, who.role)), whom.name, UserWish(role=Role.VIEWER))
+            for gate, who, whom in zip(gates, admins, reversed(admins), strict=True)
+        ]
+        results = await asyncio.gather(*acts, return_exceptions=True)
+
+        assert sorted(isinstance(one, BookConflictError) for one in results) == [False, True]
+        left = await one.folder("users")
+        assert sorted(User.parse(leaf.text).role for leaf in left.values()) == [Role.ADMIN, Role.VIEWER]
 
 
 async def test_nodes_that_act_at_once_write_one_chain(ensemble: Ensemble, cluster: str, tmp_path: Path) -> None:

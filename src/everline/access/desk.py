@@ -160,10 +160,10 @@ class Desk:
             changed = changed.signed_out()
         if changed == user:
             return user
-        self._keep_an_admin(user, changed)
+        kept = self._another_admin(user, changed)
         changed = replace(changed, changed_us=now_us)
         what = caller.act("user.changed", name, before=_seen(user), after=_seen(changed, wish))
-        await self._gate.trail.perform(what, [self._gate.user_change(name, changed.encode())])
+        await self._gate.trail.perform(what, [self._gate.user_change(user.name, changed.encode()), *kept])
         return changed
 
     async def remove_user(self, caller: Caller, name: str) -> None:
@@ -176,9 +176,9 @@ class Desk:
         """
         await self._charge(caller)
         user = self.user(name)
-        self._keep_an_admin(user, None)
+        kept = self._another_admin(user, None)
         act = caller.act("user.removed", name, before=_seen(user))
-        await self._gate.trail.perform(act, [self._gate.user_change(name, None)])
+        await self._gate.trail.perform(act, [self._gate.user_change(user.name, None), *kept])
 
     async def make_token(
         self, caller: Caller, name: str, role: Role, areas: Collection[Area], *, days: int
@@ -312,11 +312,23 @@ class Desk:
         """Raises ThrottledError, or CountingError while it can't be counted: then nothing is changed."""
         await self._gate.count(f"acts of {caller.actor.name}", PER_ADMIN)
 
-    def _keep_an_admin(self, user: User, becomes: User | None) -> None:
-        """Raises NotAllowedError if nobody would be left who can manage users."""
-        users = {**self._gate.contents.users, user.name: becomes}
-        if not any(one and one.role is Role.ADMIN and not one.is_disabled for one in users.values()):
+    def _another_admin(self, user: User, becomes: User | None) -> list[Change]:
+        """
+        What must be so while an admin is one no more: that another one is, at whichever node that one is changed too.
+
+        Raises:
+            NotAllowedError: Nobody would be left who can manage users.
+        """
+        if not _manages(user) or (becomes and _manages(becomes)):
+            return []
+        others = [one for one in self._gate.contents.users.values() if _manages(one) and one.name != user.name]
+        if not others:
             raise NotAllowedError("This is the last admin who can sign in: make another one first.")
+        return [self._gate.user_change(others[0].name, others[0].encode())]
+
+
+def _manages(user: User) -> bool:
+    return user.role is Role.ADMIN and not user.is_disabled
 
 
 def _seen(user: User, wish: UserWish | None = None) -> str:

@@ -106,8 +106,10 @@ class KeeperBook:
             # The watch first: what changes while the rest is read is told again.
             await self._keeper.get(self._at(HEAD), watch=self._poked.set)
             leaves: dict[str, Leaf] = {}
-            for folder in _SEEN:
+            for folder in (USERS, TOKENS):
                 leaves |= {f"{folder}/{name}": leaf for name, leaf in (await self.folder(folder)).items()}
+            # Of ended sessions the names say all, and there may be many.
+            leaves |= {f"{ENDED}/{name}": Leaf("") for name in await self._keeper.children(self._at(ENDED))}
             self._contents = Contents.of(leaves)
 
     async def _make_folders(self) -> None:

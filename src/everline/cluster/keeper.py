@@ -39,7 +39,7 @@ log = logging.getLogger(__name__)
 
 USER: Final = "everline"
 AT_ONCE: Final = 50
-"""Znodes of one parent that are removed at the same time."""
+"""Znodes of one parent that are read, or removed, at the same time."""
 _GONE: Final = (ConnectionLoss, ConnectionClosedError, OperationTimeoutError, SessionExpiredError)
 _REFUSED: Final = (NoAuthError, AuthFailedError, InvalidACLError)
 _OTHERWISE: Final = (NoNodeError, NodeExistsError, BadVersionError)
@@ -205,8 +205,12 @@ class Keeper:
 
     async def below(self, path: str, *, watch: Callable[[], None] | None = None) -> list[Znode]:
         """The znodes below one, in the order of their names."""
-        found = [await self.get(f"{path}/{name}") for name in await self.children(path, watch=watch)]
-        return [one for one in found if one]
+        names = await self.children(path, watch=watch)
+        found: list[Znode] = []
+        for start in range(0, len(names), AT_ONCE):
+            some = await asyncio.gather(*(self.get(f"{path}/{name}") for name in names[start : start + AT_ONCE]))
+            found += [one for one in some if one]
+        return found
 
     async def create(self, path: str, data: bytes = b"", *, ephemeral: bool = False) -> bool:
         """Make a znode, and those above it; False if it is there already."""
