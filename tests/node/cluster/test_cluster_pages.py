@@ -80,7 +80,7 @@ def test_a_node_is_drained_on_its_page_and_taken_back(rig: ClusterRig) -> None:
     until(lambda: "Take h2-ingest back" in text_of(rig, "h2-app", "/nodes/h2-ingest"), "the other app node shows it")
     [drain] = (rig.status(code=1) or until(lambda: rig.status(code=1), "all are heard"))["drains"]
     assert (drain["node"], drain["reason"]) == ("h2-ingest", "new <b>disk</b>")
-    assert drain["who"] == "an operator at 127.0.0.1, through h1-app"
+    assert drain["who"] == "the admin token at 127.0.0.1, through h1-app"
 
     assert posted(rig, "h2-app", "/api/v1/nodes/h2-ingest/undrain").json() == {"node": "h2-ingest", "drained": False}
     until(lambda: rig.readiness("h2-ingest") == "ready", "the node is in service")
