@@ -25,6 +25,7 @@ from everline.lab.lab import Lab
 from everline.lab.processes import ProcessState
 from everline.lab.status import view
 from everline.lab.up import ENGINE_WAVES, bring_up
+from everline.store.cluster_schema import REPLICATED
 from everline.store.schema import DATABASE
 from everline.store.servers import Login, Server, ServerAddress
 from everline.topology.model import Role
@@ -91,7 +92,7 @@ async def test_every_engine_says_what_it_is(lab: Lab) -> None:
     assert found["e1-redis"].said == "primary, 2 replicas"
     assert found["w1-redis"].said.startswith("replica of")
     assert found["w1-sentinel"].said.startswith("primary ")
-    assert found["w1-clickhouse"].said == "shard 1 replica 2, 0 of 6 tables"
+    assert found["w1-clickhouse"].said == f"shard 1 replica 2, 0 of {len(REPLICATED)} tables"
     assert sorted(found[f"{host}-keeper"].said for host in ("e1", "e2", "w1")) == ["follower", "follower", "leader"]
     assert found["e1-redis"].figures["replicas"] == 2
     assert found["w1-redis"].figures.keys() == {"heard_primary_s"}
@@ -273,7 +274,7 @@ async def test_a_server_that_has_lost_keeper_answers_and_says_so(lab: Lab) -> No
         await until_standing(lab, Standing.READY, node.name)
         lab.cut([node.host])
         [report] = await until_standing(lab, Standing.UNREADY, node.name)
-        assert report.said == "shard 1 replica 1, 1 of 6 tables"
+        assert report.said == f"shard 1 replica 1, 1 of {len(REPLICATED)} tables"
         # Which of them comes first depends on whether its session has run out.
         assert report.faults[0].startswith(("Keeper gives it no answer", "messages_local: read-only"))
         lab.heal()
@@ -404,7 +405,7 @@ def test_what_is_wrong_with_a_table_is_told(
 
 
 def test_what_all_tables_have_in_common_is_told_once() -> None:
-    """A server without Keeper has six of them."""
+    """A server without Keeper has all of them."""
     rows = [row(name, is_readonly=1) for name in ("calls_local", "fences", "messages_local")]
     faults, _, _ = replicated_tables(rows, {}, cluster="blue")
 
