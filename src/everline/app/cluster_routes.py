@@ -13,6 +13,7 @@ from everline.app.api import services_of
 from everline.app.auth import caller_of, needs
 from everline.app.cluster_view import Sighting, cluster_map, facts_of, map_json, pill_of
 from everline.app.failover_view import BAR_WIDTH, episode_json, told
+from everline.app.loss_view import aftermath, aftermath_json
 from everline.app.problems import ProblemError
 from everline.app.services import ClusterSight, desk_of
 from everline.app.templates import page
@@ -20,6 +21,8 @@ from everline.cluster.beat import Activity
 from everline.cluster.entry import Entry, episodes
 from everline.cluster.keeper import KeeperError
 from everline.cluster.member import MEMBER_ROLES
+from everline.topology.errors import TopologyError
+from everline.topology.loss import Loss, LossKind
 from everline.topology.model import Node
 from everline.topology.model import Role as NodeRole
 
@@ -36,6 +39,8 @@ WILL: Final[Mapping[NodeRole, str]] = {
 
 Reason = Annotated[str, Form(max_length=256, description="Why; others see it.")]
 Hours = Annotated[float, Query(ge=0.01, le=24 * 366, description="How far back.")]
+PartName = Annotated[str, Query(max_length=200, description="Name of the part that is thought away.")]
+IfDies = Annotated[str, Query(alias="if", max_length=200, description="kind:name of a part that is thought away.")]
 Limit = Annotated[int, Query(ge=1, le=MAX_ENTRIES, description="Most entries, the latest.")]
 
 pages = APIRouter(dependencies=[needs(Role.VIEWER, Area.CLUSTER)])
@@ -58,10 +63,12 @@ def sight_of(request: Request) -> ClusterSight:
 
 
 @pages.get("/cluster")
-async def cluster_page(request: Request) -> Response:
-    """Is it well, and what runs where?"""
+async def cluster_page(request: Request, if_dies: IfDies = "") -> Response:
+    """Is it well, what runs where, and what would stop if a part of it died?"""
     seen = await sight_of(request).look()
-    return page(request, "cluster.html", seen=seen, map=cluster_map(seen))
+    with _unknown_part():
+        told = aftermath(seen, Loss.parse(if_dies)) if if_dies else None
+    return page(request, "cluster.html", seen=seen, map=cluster_map(seen), told=told)
 
 
 @pages.get("/failovers")
@@ -121,6 +128,21 @@ async def cluster(request: Request) -> JSONResponse:
     return JSONResponse(map_json(await sight_of(request).look()))
 
 
+@api.get("/cluster/if")
+async def cluster_if(
+    request: Request, host: PartName = "", rack: PartName = "", region: PartName = "", node: PartName = ""
+) -> JSONResponse:
+    """What would stop if a host, a rack, a region or one program died now, and what would go on."""
+    named = {LossKind.HOST: host, LossKind.RACK: rack, LossKind.REGION: region, LossKind.NODE: node}
+    losses = [Loss(kind, name) for kind, name in named.items() if name]
+    if len(losses) != 1:
+        step = "Give exactly one of host, rack, region and node, such as ?host=NAME; /api/v1/cluster has their names."
+        raise ProblemError(400, f"{len(losses)} parts of the cluster are named.", next_step=step)
+    seen = await sight_of(request).look()
+    with _unknown_part():
+        return JSONResponse(aftermath_json(seen, aftermath(seen, losses[0])))
+
+
 @api.get("/failovers")
 async def failovers(request: Request, hours: Hours = 24, limit: Limit = 500) -> JSONResponse:
     """The failover log of some hours, oldest first: its entries, and the episodes that they tell."""
@@ -161,6 +183,21 @@ async def _undrain(request: Request, name: str) -> None:
     await desk_of(request).note_drain(caller_of(request), node.name, drained=False)
     with _in_our_words():
         await sight_of(request).undrain(node.name)
+
+
+@contextmanager
+def _unknown_part() -> Iterator[None]:
+    """
+    A part that the cluster has not, as an answer.
+
+    Raises:
+        ProblemError: 404.
+    """
+    try:
+        yield
+    except TopologyError as fault:
+        said = "; ".join(one.problem for one in fault.faults)
+        raise ProblemError(404, f"{said}.", next_step="Begin at /cluster: each part has its link there.") from fault
 
 
 @contextmanager

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
+from everline.cluster.answers import Figures
 from everline.cluster.beat import Activity, StoreHealth
 from everline.cluster.candidacy import Term
 from everline.cluster.member import MEMBER_ROLES
@@ -43,12 +44,14 @@ class Pill:
     Attributes:
         state: `good`, `degraded`, `bad`: a class of the style sheet, and the key of its sign.
         details: What else is to be said of it, a few words each.
+        version: Of its program; empty if it does not tell.
     """
 
     node: str
     role: str
     state: str
     details: tuple[str, ...] = ()
+    version: str = ""
 
     @property
     def sign(self) -> str:
@@ -111,6 +114,7 @@ def map_json(seen: Sighting) -> dict[str, object]:
             {
                 "node": node.name, "role": str(node.role), "region": node.region, "rack": node.rack, "host": node.host,
                 "standing": str(seen.reports[node.name].standing), "details": list(pill_of(seen, node).details),
+                "version": pill_of(seen, node).version,
                 "figures": dict(seen.reports[node.name].figures),
             }
             for node in seen.topology.nodes
@@ -150,7 +154,13 @@ def pill_of(seen: Sighting, node: Node) -> Pill:
     report = seen.reports[node.name]
     is_drained = (row := seen.rows.get(node.name)) and row.beat and row.beat.activity is Activity.DRAINED
     state = "degraded" if is_drained and report.standing is not Standing.DOWN else _STATES[report.standing]
-    return Pill(node.name, str(node.role), state, tuple(_details(seen, node, report)))
+    return Pill(node.name, str(node.role), state, tuple(_details(seen, node, report)), _version(seen, node))
+
+
+def _version(seen: Sighting, node: Node) -> str:
+    """As it answers, or as its heartbeats say."""
+    row = seen.rows.get(node.name)
+    return seen.reports[node.name].version or (row.beat.version if row and row.beat else "")
 
 
 def _details(seen: Sighting, node: Node, report: NodeReport) -> Iterator[str]:
@@ -159,6 +169,7 @@ def _details(seen: Sighting, node: Node, report: NodeReport) -> Iterator[str]:
     if report.said and report.said != "ready":
         yield report.said
     yield from report.faults
+    yield from _lag(report.figures)
     row = seen.rows.get(node.name)
     if row is None:
         return
@@ -168,6 +179,17 @@ def _details(seen: Sighting, node: Node, report: NodeReport) -> Iterator[str]:
         yield f"spool {row.beat.health.spool_bytes / 1e6:.1f} MB, {row.beat.health.spool_age_s:.0f} s old"
     if node.name in (shares := ring_shares(seen.rows)):
         yield f"ring {shares[node.name]:.0%}"
+
+
+def _lag(figures: Figures) -> Iterator[str]:
+    """How far replicas are behind: what a primary says of the slowest, what a replica says of itself."""
+    if "lag_s" in figures:
+        yield f"lag {figures['lag_s']} s, {figures['behind_bytes']:,} bytes"
+    if "heard_primary_s" in figures:
+        yield f"heard the primary {figures['heard_primary_s']} s ago"
+    if "behind_s" in figures:
+        waiting = f", {figures['queue_parts']} parts to fetch or merge" if figures["queue_parts"] else ""
+        yield f"lag {figures['behind_s']} s{waiting}"
 
 
 def _headline(seen: Sighting, unwell: Sequence[str]) -> str:
@@ -205,6 +227,9 @@ def _meanings(seen: Sighting) -> Iterator[str]:
     ingest = seen.topology.nodes_of(Role.INGEST)
     if (up := sum(_serves(seen, node) for node in ingest)) < len(ingest):
         yield f"Ingest {up} of {len(ingest)}: balancers send to the others."
+    versions = sorted({row.beat.version for row in seen.rows.values() if row.beat})
+    if len(versions) > 1:
+        yield f"Everline {' and '.join(versions)} run side by side: an upgrade goes on, or was not finished."
 
 
 _QUORUMS: Final = {
