@@ -12,7 +12,13 @@ from tests.topology.clusters import one_site, values
 
 from everline.cli.entry import run
 
-VISITS = (["cluster", "status"], ["cluster", "history"], ["node", "drain", "h1-app"], ["store", "repair"])
+VISITS = (
+    ["cluster", "status"],
+    ["cluster", "history"],
+    ["cluster", "drill", "start", "x"],
+    ["node", "drain", "h1-app"],
+    ["store", "repair"],
+)
 ALL = (*VISITS, ["run", "--node", "h1-app"])
 
 
@@ -123,6 +129,7 @@ def test_what_needs_an_engine_that_is_away(away: Path, capsys: pytest.CaptureFix
         (["store", "repair", "h1-clickhouse"], "Keeper did not answer within 3 s"),
         (["store", "repair"], "not every copy could be compared (h1-clickhouse: ClickHouse h1-clickhouse: 127.0.0.1:"),
         (["cluster", "history"], "-clickhouse: 127.0.0.1:"),
+        (["cluster", "drill", "end", "rack-a"], "-clickhouse: 127.0.0.1:"),
     ):
         assert run([*words, "--cluster", str(away)]) == 1, words
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 from tests.topology.clusters import one_site, topology
 
-from everline.app.cluster_view import Sighting, cluster_map, map_json, strip
+from everline.app.cluster_view import Sighting, cluster_map, map_json, pill_of, strip
 from everline.cluster.beat import Activity, Health, Heartbeat, StoreHealth
 from everline.cluster.candidacy import Term
 from everline.cluster.probe import NodeReport, Standing
@@ -125,6 +125,40 @@ def test_a_pill_has_what_heartbeats_tell() -> None:
     assert "Packets wait in the spool of a2-ingest" in cluster_map(sighting).meanings[0]
     [program] = [one for one in map_json(sighting)["programs"] if one["node"] == "a2-ingest"]  # type: ignore[attr-defined]
     assert program["details"] == ["spool 2.5 MB, 12 s old", "ring 40%"]
+
+
+@pytest.mark.parametrize(
+    ("name", "figures", "details"),
+    [
+        ("a2-redis", {"replicas": 2, "lag_s": 1, "behind_bytes": 1200}, ("lag 1 s, 1,200 bytes",)),
+        ("b2-redis", {"heard_primary_s": 3}, ("heard the primary 3 s ago",)),
+        ("a3-clickhouse", {"behind_s": 0, "queue_parts": 0}, ("lag 0 s",)),
+        ("b3-clickhouse", {"behind_s": 4, "queue_parts": 7}, ("lag 4 s, 7 parts to fetch or merge",)),
+        ("a2-keeper", {"connections": 9, "zxid": 7}, ()),
+    ],
+)
+def test_a_pill_tells_how_far_a_replica_is_behind(name: str, figures: dict[str, int], details: tuple[str, ...]) -> None:
+    """What its server says of itself or of the slowest that follows it."""
+    sighting = seen()
+    reports = {**sighting.reports, name: replace(sighting.reports[name], figures=figures)}
+
+    assert pill_of(replace(sighting, reports=reports), SITE.node(name)).details == details
+
+
+def test_a_pill_has_its_version_and_mixed_ones_are_said() -> None:
+    """Of an engine by its answer, of a node of Everline by its heartbeats."""
+    newer = row("b1-app")
+    assert newer.beat
+    newer = replace(newer, beat=replace(newer.beat, version="0.2"))
+    sighting = seen(rows=(row("a1-app"), newer))
+    redis = replace(sighting.reports["a2-redis"], version="7.0.15")
+    sighting = replace(sighting, reports={**sighting.reports, "a2-redis": redis})
+
+    versions = [pill_of(sighting, SITE.node(name)).version for name in ("a1-app", "b1-app", "a2-redis", "b2-redis")]
+    assert versions == ["0.1", "0.2", "7.0.15", ""]
+    assert cluster_map(sighting).meanings == (
+        "Everline 0.1 and 0.2 run side by side: an upgrade goes on, or was not finished.",
+    )  # fmt: skip
 
 
 def texts(site: Topology, *rows: Row, primary: str = "a2", bus_fault: str = "") -> dict[str, str]:

@@ -3,7 +3,7 @@
 import pytest
 
 from everline.app.failover_view import BAR_WIDTH, Told, told
-from everline.cluster.entry import Entry, Kind, make_entry
+from everline.cluster.entry import Entry, Kind, episodes, make_entry
 
 S = 1_000_000
 
@@ -18,9 +18,14 @@ def entry(
     )  # fmt: skip
 
 
+def told_of(*entries: Entry) -> list[Told]:
+    """The episodes of some entries, a minute after the first of them."""
+    return told(episodes(entries), now_us=min(one.at_us for one in entries) + 60 * S)
+
+
 def only(*entries: Entry) -> Told:
     """The one episode of some entries."""
-    [one] = told(entries)
+    [one] = told_of(*entries)
     return one
 
 
@@ -49,7 +54,7 @@ def test_what_is_not_over_says_so() -> None:
 
 def test_the_newest_is_first() -> None:
     """Nobody asks for last week first."""
-    found = told([entry(Kind.NODE_DEAD, 10, "a"), entry(Kind.NODE_BACK, 20, "a"), entry(Kind.NODE_DEAD, 30, "b")])
+    found = told_of(entry(Kind.NODE_DEAD, 10, "a"), entry(Kind.NODE_BACK, 20, "a"), entry(Kind.NODE_DEAD, 30, "b"))
 
     assert [one.sentence for one in found] == ["b was dead; it is not over.", "a was dead; over after 10.0 s."]
 
@@ -57,8 +62,55 @@ def test_the_newest_is_first() -> None:
 @pytest.mark.parametrize("kind", [one for one in Kind if one not in {Kind.HOOK_DONE, Kind.HOOK_FAILED}])
 def test_every_kind_has_a_sentence_or_is_no_episode(kind: Kind) -> None:
     """None of them shows its code name with underscores."""
-    for one in told([entry(kind, 10)]):
+    for one in told_of(entry(kind, 10)):
         assert "_" not in one.sentence
         assert one.sentence.startswith(
-            ("e1-app", "The leader e1-app", "Region e1-app", "Redis e1-app", "ClickHouse e1")
+            ("e1-app", "The leader e1-app", "Region e1-app", "Redis e1-app", "ClickHouse e1", "Drill e1")
         )
+
+
+def test_what_it_cost_and_who_acted_is_told() -> None:
+    """By the details of its entries, and the token of the one that ended it."""
+    end = make_entry(Kind.SPOOL_DRAINED, 70 * S, node="e2-ingest", by="e2-ingest", details={"spooled_bytes": 1_234_567})
+    spool = only(entry(Kind.SPOOL_STARTED, 10, "e2-ingest"), end)
+    back = make_entry(Kind.NODE_BACK, 70 * S, node="e1-app", by="w1", token=9, details={"role": "app"})
+    dead = only(entry(Kind.NODE_DEAD, 10), back)
+
+    assert (spool.cost, spool.acted) == (("1,234,567 bytes waited in its spool, none lost",), "")
+    assert (dead.cost, dead.acted) == ((), "w1, token 9")
+
+
+@pytest.mark.parametrize(
+    ("entries", "figures"),
+    [
+        ([entry(Kind.NODE_DEAD, 1000), entry(Kind.NODE_BACK, 1010)], "/?since=880&until=1120"),
+        ([entry(Kind.NODE_DEAD, 1000)], "/?since=880&until=1120"),
+        ([entry(Kind.NODE_DEAD, 0)], "/?since=0&until=120"),
+    ],
+    ids=["from-before-to-after", "until-now-while-it-is-not-over", "not-before-1970"],
+)
+def test_an_episode_leads_to_the_key_figures_of_its_time(entries: list[Entry], figures: str) -> None:
+    """Two minutes more on either side."""
+    assert only(*entries).figures == figures
+
+
+def test_what_fails_during_a_drill_is_marked() -> None:
+    """Before and after it is not."""
+    found = told_of(
+        entry(Kind.NODE_DEAD, 5, "before"),
+        entry(Kind.DRILL_STARTED, 10, "rack-a"),
+        entry(Kind.NODE_DEAD, 15, "during"),
+        entry(Kind.DRILL_ENDED, 20, "rack-a"),
+        entry(Kind.NODE_DEAD, 25, "after"),
+    )
+
+    assert {one.sentence.split()[0]: one.is_drill for one in found} == {
+        "before": False, "Drill": True, "during": True, "after": False,
+    }  # fmt: skip
+
+
+def test_a_drill_that_nobody_ended_is_over_after_four_hours() -> None:
+    """It excuses nothing that fails later."""
+    found = told_of(entry(Kind.DRILL_STARTED, 0, "rack-a"), entry(Kind.NODE_DEAD, 5 * 3600, "later"))
+
+    assert [one.is_drill for one in found] == [False, True]

@@ -177,7 +177,9 @@ def test_what_becomes_of_each_program(loss: str, down: tuple[str, ...], expected
     """Also of those that live on."""
     fates = after(loss, down=down).fates
 
-    assert {name: f"{fates[name].fate}{': ' * bool(fates[name].text)}{fates[name].text}" for name in expected} == expected
+    assert {
+        name: f"{fates[name].fate}{': ' * bool(fates[name].text)}{fates[name].text}" for name in expected
+    } == expected
 
 
 def test_every_part_of_a_good_cluster_may_die() -> None:
@@ -216,7 +218,11 @@ def test_what_cannot_be_thought_away_is_refused(path: str, status: int, said: st
     """With what to do next."""
     answer = client_of(ListSight()).get(path)
 
-    assert (answer.status_code, said in answer.json()["detail"], bool(answer.json()["next_step"])) == (status, True, True)
+    assert (answer.status_code, said in answer.json()["detail"], bool(answer.json()["next_step"])) == (
+        status,
+        True,
+        True,
+    )
 
 
 def test_the_map_shows_it_without_a_script() -> None:

@@ -97,7 +97,7 @@ async def calls_csv(request: Request, query: Annotated[FilterQuery, Query()]) ->
     """Every call that matches, as CSV."""
     services = services_of(request)
     rows = export.csv_export(services.store, query.call_filter(services.clock()))
-    return StreamingResponse(rows, media_type="text/csv; charset=utf-8", headers=_attachment("calls.csv"))
+    return StreamingResponse(rows, media_type="text/csv; charset=utf-8", headers=attachment("calls.csv"))
 
 
 @router.get("/calls.jsonl")
@@ -105,7 +105,7 @@ async def calls_jsonl(request: Request, query: Annotated[FilterQuery, Query()]) 
     """Every call that matches, as JSON lines."""
     services = services_of(request)
     rows = export.jsonl_export(services.store, query.call_filter(services.clock()))
-    return StreamingResponse(rows, media_type="application/jsonl", headers=_attachment("calls.jsonl"))
+    return StreamingResponse(rows, media_type="application/jsonl", headers=attachment("calls.jsonl"))
 
 
 @router.get("/calls/{call_id:path}")
@@ -139,7 +139,7 @@ async def ladder(request: Request, call_id: str, format: str = "text") -> Respon
         return PlainTextResponse(ladder_text(drawn))
     if format != "svg":
         raise ProblemError(400, f"format={format[:40]!r} is unknown", next_step="Give text or svg.")
-    return Response(ladder_document(drawn), media_type="image/svg+xml", headers=_attachment(f"{call_id}.svg"))
+    return Response(ladder_document(drawn), media_type="image/svg+xml", headers=attachment(f"{call_id}.svg"))
 
 
 @router.get("/pcap/{call_id:path}", dependencies=[needs(Role.OPERATOR, Area.CALLS)])
@@ -148,7 +148,7 @@ async def pcap(request: Request, call_id: str) -> StreamingResponse:
     events = await known_messages(services_of(request), call_id)
     pieces = write_pcap(_packets(events))
     kind = "application/vnd.tcpdump.pcap"
-    return StreamingResponse(pieces, media_type=kind, headers=_attachment(f"{call_id}.pcap"))
+    return StreamingResponse(pieces, media_type=kind, headers=attachment(f"{call_id}.pcap"))
 
 
 @router.get("/live")
@@ -222,7 +222,7 @@ def _packets(events: list[Event]) -> Iterator[CapturedPacket]:
             yield CapturedPacket(one.captured_us, one.ip_proto, *ends, one.payload)
 
 
-def _attachment(name: str) -> dict[str, str]:
+def attachment(name: str) -> dict[str, str]:
     """A file name made safe for a header and for any file system (RFC 6266, RFC 8187)."""
     plain = "".join(char if char.isascii() and (char.isalnum() or char in "._-") else "_" for char in name[-120:])
     return {"Content-Disposition": f"attachment; filename=\"{plain}\"; filename*=UTF-8''{quote(plain)}"}

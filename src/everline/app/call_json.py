@@ -114,7 +114,7 @@ def csv_rows(records: Iterable[CallRecord], *, header: bool = False) -> str:
     if header:
         writer.writerow(CALL_KEYS)
     for record in records:
-        writer.writerow([_cell(value) for value in call_json(record).values()])
+        writer.writerow([csv_cell(value) for value in call_json(record).values()])
     return out.getvalue()
 
 
@@ -123,7 +123,7 @@ def seconds(us: int | None) -> float | None:
     return None if us is None else us / 1e6
 
 
-def _cell(value: Json) -> str:
+def csv_cell(value: Json) -> str:
     """
     A CSV cell that no spreadsheet runs as a formula.
 

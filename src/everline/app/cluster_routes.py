@@ -9,24 +9,23 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, RedirectResponse, Response
 
 from everline.access.roles import Area, Role
-from everline.app.api import services_of
+from everline.app.api import attachment, services_of
 from everline.app.auth import caller_of, needs
 from everline.app.cluster_view import Sighting, cluster_map, facts_of, map_json, pill_of
+from everline.app.failover_query import MAX_ENTRIES, FailoverQuery, entries_csv, entries_json, entries_jsonl
 from everline.app.failover_view import BAR_WIDTH, episode_json, told
 from everline.app.loss_view import aftermath, aftermath_json
 from everline.app.problems import ProblemError
 from everline.app.services import ClusterSight, desk_of
 from everline.app.templates import page
 from everline.cluster.beat import Activity
-from everline.cluster.entry import Entry, episodes
+from everline.cluster.entry import Entry, Kind, drill_spans, episodes
 from everline.cluster.keeper import KeeperError
 from everline.cluster.member import MEMBER_ROLES
 from everline.topology.errors import TopologyError
 from everline.topology.loss import Loss, LossKind
 from everline.topology.model import Node
 from everline.topology.model import Role as NodeRole
-
-MAX_ENTRIES: Final = 2_000
 
 DAY_H: Final = 24.0
 WILL: Final[Mapping[NodeRole, str]] = {
@@ -38,10 +37,8 @@ WILL: Final[Mapping[NodeRole, str]] = {
 """What a drain does, before it is done."""
 
 Reason = Annotated[str, Form(max_length=256, description="Why; others see it.")]
-Hours = Annotated[float, Query(ge=0.01, le=24 * 366, description="How far back.")]
 PartName = Annotated[str, Query(max_length=200, description="Name of the part that is thought away.")]
 IfDies = Annotated[str, Query(alias="if", max_length=200, description="kind:name of a part that is thought away.")]
-Limit = Annotated[int, Query(ge=1, le=MAX_ENTRIES, description="Most entries, the latest.")]
 
 pages = APIRouter(dependencies=[needs(Role.VIEWER, Area.CLUSTER)])
 api = APIRouter(dependencies=[needs(Role.VIEWER, Area.CLUSTER)])
@@ -72,12 +69,13 @@ async def cluster_page(request: Request, if_dies: IfDies = "") -> Response:
 
 
 @pages.get("/failovers")
-async def failovers_page(request: Request, hours: Hours = 24, limit: Limit = 500) -> Response:
+async def failovers_page(request: Request, query: Annotated[FailoverQuery, Query()]) -> Response:
     """What failed, and did it heal?"""
-    entries = await _entries(request, hours, limit)
+    log = await _log(request, query)
+    now_us = int(services_of(request).clock() * 1e6)
     return page(
-        request, "failovers.html", episodes=told(entries), entries=entries[::-1], hours=hours, limit=limit,
-        bar_width=BAR_WIDTH,
+        request, "failovers.html", query=query, kinds=list(Kind), bar_width=BAR_WIDTH,
+        episodes=told(query.episodes(episodes(log)), now_us=now_us), entries=query.entries(log)[::-1],
     )  # fmt: skip
 
 
@@ -144,12 +142,31 @@ async def cluster_if(
 
 
 @api.get("/failovers")
-async def failovers(request: Request, hours: Hours = 24, limit: Limit = 500) -> JSONResponse:
+async def failovers(request: Request, query: Annotated[FailoverQuery, Query()]) -> JSONResponse:
     """The failover log of some hours, oldest first: its entries, and the episodes that they tell."""
-    entries = await _entries(request, hours, limit)
+    log = await _log(request, query)
     return JSONResponse(
-        {"episodes": [episode_json(one) for one in episodes(entries)], "entries": [one.as_json() for one in entries]}
+        {
+            "episodes": [episode_json(one) for one in query.episodes(episodes(log))],
+            "entries": entries_json(query.entries(log), drill_spans(log)),
+        }
     )
+
+
+@api.get("/failovers.csv")
+async def failovers_csv(request: Request, query: Annotated[FailoverQuery, Query()]) -> Response:
+    """The entries that match, as CSV."""
+    log = await _log(request, query)
+    text = entries_csv(query.entries(log), drill_spans(log))
+    return Response(text, media_type="text/csv; charset=utf-8", headers=attachment("failovers.csv"))
+
+
+@api.get("/failovers.jsonl")
+async def failovers_jsonl(request: Request, query: Annotated[FailoverQuery, Query()]) -> Response:
+    """The entries that match, as JSON lines."""
+    log = await _log(request, query)
+    text = entries_jsonl(query.entries(log), drill_spans(log))
+    return Response(text, media_type="application/jsonl", headers=attachment("failovers.jsonl"))
 
 
 def _node(request: Request, name: str) -> Node:
@@ -218,6 +235,11 @@ def _in_our_words() -> Iterator[None]:
 def _is_drained(seen: Sighting, name: str) -> bool:
     row = seen.rows.get(name)
     return bool(row and row.beat and row.beat.activity is Activity.DRAINED)
+
+
+async def _log(request: Request, query: FailoverQuery) -> list[Entry]:
+    query.check()
+    return await _entries(request, query.hours, query.limit)
 
 
 async def _entries(request: Request, hours: float, limit: int) -> list[Entry]:

@@ -1,11 +1,11 @@
 """What happened to the cluster as people read it: each episode a sentence and a bar. Pure."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from everline.app.words import duration
-from everline.cluster.entry import Entry, Episode, Kind, episodes
+from everline.cluster.entry import Episode, Kind
 
 BAR_WIDTH: Final = 240
 _LEAST: Final = 2.0
@@ -21,7 +21,17 @@ _SENTENCES: Final[Mapping[Kind, str]] = {
     Kind.STORE_REPLICA_LOST: "ClickHouse {node} was away",
     Kind.SPOOL_STARTED: "{node} kept packets in its spool",
     Kind.CUT_OFF: "{node} was cut off",
+    Kind.DRILL_STARTED: "Drill {node} was held",
 }
+_COSTS: Final[Mapping[str, str]] = {
+    "spooled_bytes": "{:,} bytes waited in its spool, none lost",
+    "silent_s": "silent for {:.1f} s",
+    "cut_off_s": "cut off for {:.1f} s",
+    "events": "{:,} events given to it again",
+}
+"""Which details of entries say what it cost, and how."""
+_AROUND_US: Final = 120_000_000
+"""How much before and after an episode is shown of the key figures."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,13 +56,20 @@ class Told:
 
     Attributes:
         over_us: None while it is not over.
+        cost: What it cost, a few words each.
+        acted: Who acted, with which token; empty if nobody had to.
+        figures: Path of the page with the key figures of that time.
     """
 
     began_us: int
     over_us: int | None
     sentence: str
     reason: str
+    is_drill: bool
     parts: tuple[Part, ...]
+    cost: tuple[str, ...]
+    acted: str
+    figures: str
 
     @property
     def is_over(self) -> bool:
@@ -65,9 +82,9 @@ class Told:
         return ", ".join(f"{part.name} {part.words}" for part in self.parts)
 
 
-def told(entries: Iterable[Entry]) -> list[Told]:
-    """The episodes of a log, newest first."""
-    return [_told(one) for one in reversed(episodes(entries))]
+def told(found: Sequence[Episode], *, now_us: int) -> list[Told]:
+    """Episodes, newest first."""
+    return [_told(one, now_us) for one in reversed(found)]
 
 
 def episode_json(one: Episode) -> dict[str, object]:
@@ -76,14 +93,32 @@ def episode_json(one: Episode) -> dict[str, object]:
         "kind": str(one.kind), "node": one.node, "region": one.region, "reason": one.reason, "began_us": one.began_us,
         "detected_us": one.detected_us, "acted_us": one.acted_us, "recovered_us": one.recovered_us,
         "detect_s": one.detect_s, "elect_s": one.elect_s, "recover_s": one.recover_s,
+        "drill": one.is_drill, "by": one.by, "token": one.token, "details": dict(one.details),
     }  # fmt: skip
 
 
-def _told(one: Episode) -> Told:
+def _told(one: Episode, now_us: int) -> Told:
     sentence = _SENTENCES.get(one.kind, "{node}: " + str(one.kind).replace("_", " ")).format(node=one.node or "nobody")
     over = one.recover_s
     end = f"; over after {duration(over)}." if over is not None else "; it is not over."
-    return Told(one.began_us, one.recovered_us, sentence + end, one.reason, tuple(_parts(one)))
+    return Told(
+        one.began_us, one.recovered_us, sentence + end, one.reason, one.is_drill, tuple(_parts(one)), tuple(_cost(one)),
+        f"{one.by}, token {one.token}" if one.token else "", _figures(one, now_us),
+    )  # fmt: skip
+
+
+def _cost(one: Episode) -> Iterator[str]:
+    for name, words in _COSTS.items():
+        value = one.details.get(name)
+        if isinstance(value, int | float) and value > 0:
+            yield words.format(value)
+
+
+def _figures(one: Episode, now_us: int) -> str:
+    """The overview from a little before to a little after; whole seconds, and never empty."""
+    since = max(0, one.began_us - _AROUND_US) // 1_000_000
+    until = min((one.recovered_us or now_us) + _AROUND_US, max(now_us, one.began_us + _AROUND_US)) // 1_000_000
+    return f"/?since={since}&until={max(until, since + 1)}"
 
 
 def _parts(one: Episode) -> Iterator[Part]:

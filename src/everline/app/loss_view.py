@@ -8,7 +8,7 @@ from typing import Final
 from everline.app.cluster_view import Sighting
 from everline.cluster.probe import Standing
 from everline.topology.loss import Loss, Now, Remains
-from everline.topology.model import AppOptions, ClickHouseOptions, Node, Role, Topology, Vip
+from everline.topology.model import AppOptions, ClickHouseOptions, Node, Role, Vip
 
 
 class Fate(StrEnum):
@@ -276,7 +276,9 @@ def _leads(after: Remains) -> Iterator[Told]:
     if takes_any and not after.candidates:
         yield Told(Fate.STOPS, "Nobody is left who could lead: stale calls stay open, copies are not compared.")
     elif after.now.leader in after.dying:
-        yield Told(Fate.GOES_ON, f"The leader {after.now.leader} is lost: another one leads, {_one_of(after.candidates)}.")
+        yield Told(
+            Fate.GOES_ON, f"The leader {after.now.leader} is lost: another one leads, {_one_of(after.candidates)}."
+        )
 
 
 def _count(after: Remains, role: Role) -> str:

@@ -21,6 +21,7 @@ from everline.app.templates import page
 from everline.bus.errors import BusError
 from everline.bus.live import LiveBus
 from everline.calls.kpi import Kpis
+from everline.cluster.entry import episodes
 from everline.errors import EverlineError
 
 TOP_TARGETS: Final = 6
@@ -89,11 +90,12 @@ async def _last_failover(sight: ClusterSight | None, store: CallStore, now: floa
     """The latest episode of the failover log; None without a cluster."""
     if sight is None:
         return None
+    now_us = round(now * 1e6)
     try:
-        episodes = told(await sight.entries(round(now * 1e6) - LOG_DAYS * DAY_US, LOG_ENTRIES))
+        entries = await sight.entries(now_us - LOG_DAYS * DAY_US, LOG_ENTRIES)
     except EverlineError as fault:
         return LastFailover(fault=str(fault))
-    last = next(iter(episodes), None)
+    last = next(iter(told(episodes(entries), now_us=now_us)), None)
     if last is None or last.over_us is None or last.over_us <= last.began_us:
         return LastFailover(last)
     return LastFailover(last, await store.kpis(last.began_us, last.over_us))

@@ -9,6 +9,7 @@ from typing import Annotated, Final
 
 import typer
 
+from everline.cli import drill
 from everline.cli.in_cluster import DEFAULT, FOUND_S, ClusterFile, visit
 from everline.cli.table import print_table
 from everline.cli.text import at_text
@@ -23,6 +24,7 @@ from everline.cluster.visit import Visit
 from everline.topology.model import Topology
 
 app = typer.Typer(help="See how a cluster does.", no_args_is_help=True)
+app.add_typer(drill.app, name="drill")
 
 MAX_ENTRIES: Final = 10_000
 

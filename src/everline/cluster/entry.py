@@ -3,12 +3,14 @@
 import hashlib
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any, Final
 
 MAX_DETAILS: Final = 4_096
 MAX_REASON: Final = 512
+MOST_DRILL_US: Final = 4 * 3600 * 1_000_000
+"""A drill that nobody ended is over then: it must not excuse what fails later."""
 
 
 class Kind(StrEnum):
@@ -38,6 +40,9 @@ class Kind(StrEnum):
     SPOOL_DRAINED = "spool_drained"
     CUT_OFF = "cut_off"
     RECONNECTED = "reconnected"
+    DRILL_STARTED = "drill_started"
+    """Somebody breaks something on purpose; `node` is the name of the drill."""
+    DRILL_ENDED = "drill_ended"
     HOOK_DONE = "hook_done"
     HOOK_FAILED = "hook_failed"
 
@@ -119,6 +124,7 @@ ENDS: Final = {
     Kind.SPOOL_STARTED: (Kind.SPOOL_DRAINED,),
     Kind.CUT_OFF: (Kind.RECONNECTED,),
     Kind.NODE_DRAINED: (Kind.NODE_UNDRAINED,),
+    Kind.DRILL_STARTED: (Kind.DRILL_ENDED,),
 }
 """What begins an episode, and what ends it."""
 _OF_THE_CLUSTER: Final = frozenset({Kind.LEADER_ELECTED})
@@ -135,6 +141,9 @@ class Episode:
     Args:
         began_us: When it happened, or when it was noticed if nobody knows when it happened.
         detected_us, acted_us, recovered_us: None while it has not come to that, or nobody noted it.
+        by, token: Who wrote its last entry, with which token; 0 if none.
+        details: Of its entries, those of the last one first in line.
+        is_drill: Whether it began while a drill was held.
     """
 
     kind: Kind
@@ -145,6 +154,10 @@ class Episode:
     detected_us: int | None = None
     acted_us: int | None = None
     recovered_us: int | None = None
+    by: str = ""
+    token: int = 0
+    details: Mapping[str, Any] = field(default_factory=dict)  # JSON
+    is_drill: bool = False
 
     @property
     def detect_s(self) -> float | None:
@@ -184,24 +197,52 @@ def episodes(entries: Iterable[Entry]) -> list[Episode]:
             found.append(_begun(entry))
         elif entry.kind in _ONE_ENTRY and not closed:
             found.append(_ended(_begun(entry), entry))
-    return found
+    spans = _spans(found)
+    return [replace(one, is_drill=is_within(spans, one.began_us)) for one in found]
+
+
+def drill_spans(entries: Iterable[Entry]) -> list[tuple[int, int]]:
+    """When drills were held, epoch microseconds."""
+    return _spans(episodes([one for one in entries if one.kind in {Kind.DRILL_STARTED, Kind.DRILL_ENDED}]))
+
+
+def is_within(spans: Iterable[tuple[int, int]], at_us: int) -> bool:
+    """Whether a moment is in one of them."""
+    return any(begin <= at_us <= end for begin, end in spans)
+
+
+def _spans(found: Iterable[Episode]) -> list[tuple[int, int]]:
+    ends = [
+        (one.began_us, one.began_us + MOST_DRILL_US, one.recovered_us)
+        for one in found
+        if one.kind is Kind.DRILL_STARTED
+    ]
+    return [(began, min(latest, ended or latest)) for began, latest, ended in ends]
 
 
 def _begun(entry: Entry) -> Episode:
     began_us = entry.at_us if entry.kind not in _ONE_ENTRY else entry.detected_us or entry.at_us
     return Episode(
-        entry.kind, entry.node, entry.region, entry.reason, began_us, entry.detected_us or None, entry.acted_us or None
-    )
+        entry.kind, entry.node, entry.region, entry.reason, began_us, entry.detected_us or None, entry.acted_us or None,
+        by=entry.by, token=entry.token, details=_details(entry),
+    )  # fmt: skip
 
 
 def _ended(begun: Episode, end: Entry) -> Episode:
-    return Episode(
-        begun.kind,
-        begun.node,
-        begun.region,
-        begun.reason,
-        begun.began_us,
-        begun.detected_us or end.detected_us or None,
-        begun.acted_us or end.acted_us or None,
-        end.acted_us or end.at_us,
+    return replace(
+        begun,
+        detected_us=begun.detected_us or end.detected_us or None,
+        acted_us=begun.acted_us or end.acted_us or None,
+        recovered_us=end.acted_us or end.at_us,
+        by=end.by,
+        token=end.token or begun.token,
+        details={**begun.details, **_details(end)},
     )
+
+
+def _details(entry: Entry) -> dict[str, Any]:  # JSON
+    try:
+        read = json.loads(entry.details)
+    except ValueError:
+        return {}
+    return read if isinstance(read, dict) else {}

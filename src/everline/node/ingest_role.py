@@ -73,6 +73,7 @@ class IngestRole:
             keepalives=self._keepalives,
         )
         self._spooling_since_us = 0
+        self._spooled_bytes = 0
         self._is_alarmed = False
 
     def collectors(self) -> Sequence[Collector]:
@@ -145,9 +146,11 @@ class IngestRole:
             if has_records and not self._spooling_since_us:
                 self._spooling_since_us = time_ns() // 1000
                 self._tell(Kind.SPOOL_STARTED, "; ".join(sorted(self._writer.server_faults().values()))[:300])
+            if has_records:
+                self._spooled_bytes = max(self._spooled_bytes, self._spool.size_bytes)
             if not has_records and self._spooling_since_us:
-                self._spooling_since_us = 0
-                self._tell(Kind.SPOOL_DRAINED, "")
+                self._tell(Kind.SPOOL_DRAINED, "", spooled_bytes=self._spooled_bytes)
+                self._spooling_since_us = self._spooled_bytes = 0
             self._alarm()
             await asyncio.sleep(SPOOL_LOOK_S)
 
@@ -158,9 +161,11 @@ class IngestRole:
             log.error("store.spool_old", extra={"age_s": round(age_s), "bytes": self._spool.size_bytes})
         self._is_alarmed = is_old
 
-    def _tell(self, kind: Kind, reason: str) -> None:
+    def _tell(self, kind: Kind, reason: str, **details: int) -> None:
         node, now_us = self._common.node, time_ns() // 1000
-        self._note(make_entry(kind, now_us, node=node.name, by=node.name, region=node.region, reason=reason))
+        self._note(
+            make_entry(kind, now_us, node=node.name, by=node.name, region=node.region, reason=reason, details=details)
+        )
 
 
 class WriterCollector(Collector):
