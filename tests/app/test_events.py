@@ -2,8 +2,11 @@
 
 import asyncio
 import json
+import re
 
 import pytest
+from fastapi import FastAPI
+from fastapi.testclient import TestClient
 from tests.app.calls_for_test import answered_call
 
 from everline.app import events
@@ -27,26 +30,27 @@ async def bus_after_a_call(*, kept: int = 100) -> MemoryBus:
     return bus
 
 
-async def read(bus: MemoryBus, last_event_id: str, *, pieces: int) -> list[tuple[str, str]]:
-    """The next pieces of a stream as (id, event), what it says first aside."""
+async def read(bus: MemoryBus, last_event_id: str, *, blocks: int) -> list[tuple[str, str]]:
+    """The next events of a stream as (id, name), what it says first aside."""
     stream = event_stream(bus, last_event_id, heartbeat_s=0.01)
     found = []
     async with asyncio.timeout(5):
         async for piece in stream:
-            if piece.startswith(("retry:", "event: hello")):
-                continue
-            fields = dict(line.split(": ", 1) for line in piece.splitlines() if line and not line.startswith(":"))
-            found.append((fields.get("id", ""), fields["event"]))
-            if len(found) == pieces:
+            for block in piece.split("\n\n")[:-1]:
+                if block.startswith(("retry:", "event: hello")):
+                    continue
+                fields = dict(line.split(": ", 1) for line in block.splitlines() if not line.startswith(":"))
+                found.append((fields.get("id", ""), fields["event"]))
+            if len(found) >= blocks:
                 break
-    return found
+    return found[:blocks]
 
 
 async def test_a_stream_goes_on_after_the_last_event_seen() -> None:
     """`<epoch>:<stream id>`: what came later comes, in order, once."""
     bus = await bus_after_a_call()
 
-    got = await read(bus, await at(bus, 2), pieces=3)
+    got = await read(bus, await at(bus, 2), blocks=3)
 
     assert got == [(await at(bus, 3), "call_answer"), (await at(bus, 4), "call_hangup"), ("", "alive")]
 
@@ -54,7 +58,7 @@ async def test_a_stream_goes_on_after_the_last_event_seen() -> None:
 async def test_a_new_stream_begins_now() -> None:
     """Without an id nothing old is told, only what happens from here on."""
     bus = await bus_after_a_call()
-    reading = asyncio.create_task(read(bus, "", pieces=50))
+    reading = asyncio.create_task(read(bus, "", blocks=50))
     await asyncio.sleep(0.05)
     await bus.insert(EventBatch.of(answered_call("call-2@test")))
 
@@ -70,7 +74,7 @@ async def test_an_id_that_cannot_be_resumed_gives_a_reset(position: str) -> None
     """Another node's epoch, a position that never was, no position at all."""
     bus = await bus_after_a_call()
 
-    got = await read(bus, position.format(epoch=(await bus.position()).epoch), pieces=2)
+    got = await read(bus, position.format(epoch=(await bus.position()).epoch), blocks=2)
 
     assert got == [(await at(bus, 4), "reset"), ("", "alive")]
 
@@ -79,8 +83,8 @@ async def test_a_position_no_longer_kept_gives_a_reset() -> None:
     """The stream of transitions is bounded."""
     bus = await bus_after_a_call(kept=2)
 
-    assert [name for _, name in await read(bus, await at(bus, 1), pieces=1)] == ["reset"]
-    assert [name for _, name in await read(bus, await at(bus, 2), pieces=1)] == ["call_answer"]
+    assert [name for _, name in await read(bus, await at(bus, 1), blocks=1)] == ["reset"]
+    assert [name for _, name in await read(bus, await at(bus, 2), blocks=1)] == ["call_answer"]
 
 
 async def test_an_event_carries_its_call() -> None:
@@ -89,11 +93,25 @@ async def test_an_event_carries_its_call() -> None:
     stream = event_stream(bus, await at(bus, 0))
     pieces = [await anext(stream) for _ in range(3)]
 
-    data = json.loads(pieces[-1].split("data: ")[1])
+    data = json.loads(pieces[-1].split("data: ")[1].partition("\n")[0])
 
     assert (data["event_type"], data["caller_uri"], data["call"]["call_id"]) == (
         "call_create", "sip:+49301@example.org", "call-1@test",
     )  # fmt: skip
+
+
+async def test_much_news_comes_in_pieces_of_some_events_each(monkeypatch: pytest.MonkeyPatch) -> None:
+    """All of it, in order, once; and no piece is too long for a reader who is slow."""
+    monkeypatch.setattr(events, "AT_ONCE", 3)
+    bus = MemoryBus()
+    await bus.insert(EventBatch.of(one for number in range(2) for one in answered_call(f"call-{number}@test")))
+    stream = event_stream(bus, await at(bus, 0))
+    async with asyncio.timeout(5):
+        pieces = [await anext(stream) for _ in range(5)]
+
+    assert [re.findall("id: (.*)", piece) for piece in pieces[2:]] == [
+        [await at(bus, number) for number in piece] for piece in ((1, 2, 3), (4, 5, 6), (7, 8))
+    ]
 
 
 async def test_a_stream_ends_in_time() -> None:
@@ -133,6 +151,17 @@ async def test_streams_are_counted_and_bounded(monkeypatch: pytest.MonkeyPatch) 
     assert not slots.is_full
 
 
+def test_a_stream_too_many_is_told_when_to_come_again(client: TestClient) -> None:
+    """Or where: a proxy in front asks another node."""
+    assert isinstance(client.app, FastAPI)
+    client.app.state.streams.open = events.MAX_STREAMS
+
+    answer = client.get("/api/v1/events")
+
+    assert (answer.status_code, answer.headers["retry-after"]) == (503, "5")
+    assert "Too many event streams" in answer.text
+
+
 class AbsentBus(MemoryBus):
     """A bus that can't be asked for a while."""
 
@@ -158,6 +187,6 @@ async def test_a_stream_lives_on_while_the_bus_is_gone(monkeypatch: pytest.Monke
     await bus.insert(EventBatch.of(answered_call()))
     bus.absent = False
     async with asyncio.timeout(5):
-        names = [(await anext(stream)).splitlines()[1] for _ in range(4)]
+        names = re.findall("event: (.*)", await anext(stream))
 
-    assert names == [f"event: {name}" for name in ("call_create", "caller_ringing", "call_answer", "call_hangup")]
+    assert names == ["call_create", "caller_ringing", "call_answer", "call_hangup"]

@@ -79,6 +79,20 @@ async def test_the_stream_of_events_is_masked_too() -> None:
     assert not any(number in "".join(told) for number in NUMBERS)
 
 
+async def test_streams_side_by_side_share_nothing_that_one_of_them_may_not_see() -> None:
+    """Texts of events are made once for all who see the same."""
+    bus = MemoryBus()
+    begin = str(await bus.position())
+    await bus.insert(EventBatch.of(answered_call("live@test")[:1]))
+    services = services_with(bus=bus)
+    told = []
+    for seen in (services, as_masked(services), services, as_masked(services)):
+        stream = event_stream(seen.bus, begin)
+        told.append([await anext(stream) for _ in range(3)][-1])
+
+    assert [any(number in text for number in NUMBERS) for text in told] == [True, False, True, False]
+
+
 def test_numbers_are_shown_for_a_while_to_who_says_why(viewer: TestClient) -> None:
     """In the one call, after it was written down; other calls and other sessions see nothing of it."""
     assert viewer.post("/reveal/call-1@test", data={"reason": ""}).status_code == 400

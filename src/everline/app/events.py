@@ -3,11 +3,13 @@
 import asyncio
 import json
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from functools import lru_cache
 from typing import Final
 
 from everline.app.call_json import transition_json
 from everline.bus.errors import BusError
 from everline.bus.live import LiveBus, Position
+from everline.bus.transition import Transition
 
 HEARTBEAT_S: Final = 0.5
 """
@@ -19,12 +21,22 @@ STREAM_S: Final = 3600.0
 """A stream ends after an hour and the client resumes: so drained nodes and old sessions do not hold on."""
 
 MAX_STREAMS: Final = 1_000
+"""
+On one node. Each takes some 40 KiB and, for its heartbeats, 0.01 % of a core (docs/performance.md): beyond this many
+readers the node would be busy with them before any call comes. More are told to ask another node.
+"""
 """Of one node: some 5 KiB each, and 500 of them hear of an event within a third of a second (`everline bench app`)."""
 
 RETRY_MS: Final = 1000
 
 ASK_AGAIN_S: Final = 0.5
 """How soon a stream asks a bus again that could not be asked."""
+
+AT_ONCE: Final = 100
+"""Transitions sent in one piece: that costs little more than sending one. Some 80 KiB, and a reader may be slow."""
+
+SHARED: Final = 1_024
+"""Texts of transitions that are kept, so that they are made once and not for each of the streams."""
 
 HEARTBEAT: Final = ": heartbeat\nevent: alive\ndata: {}\n\n"
 """The comment keeps proxies from closing; the event, which has no id, shows a page that the stream lives."""
@@ -67,10 +79,11 @@ async def event_stream(
                     yield _event(position, "reset", {"reason": "The stream cannot be resumed: load again."})
                 is_new = False
                 continue
-            for one in news:
-                position = Position(position.epoch, one.stream_id)
-                yield _event(position, one.event_type, transition_json(one))
-            if not news:
+            for start in range(0, len(news), AT_ONCE):
+                yield "".join(_told(position.epoch, one) for one in news[start : start + AT_ONCE])
+            if news:
+                position = Position(position.epoch, news[-1].stream_id)
+            else:
                 yield HEARTBEAT
             await bus.wait(position, heartbeat_s)
         except BusError as fault:
@@ -106,6 +119,12 @@ class StreamSlots:
 def _notice(name: str, data: object) -> str:
     """About the stream itself: without an id, since it is nothing to resume after."""
     return f"event: {name}\ndata: {json.dumps(data, separators=(',', ':'))}\n\n"
+
+
+@lru_cache(SHARED)
+def _told(epoch: str, one: Transition) -> str:
+    """The text follows from all of the transition: one with masked numbers has another."""
+    return _event(Position(epoch, one.stream_id), one.event_type, transition_json(one))
 
 
 def _event(position: Position, name: str, data: object) -> str:

@@ -6,6 +6,8 @@ Here and nowhere else, so that no page, export or stream can forget it.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
+from typing import Final
 
 from everline.access.masking import masked, masked_text, masked_uri, without_numbers
 from everline.app.services import CallStore
@@ -17,6 +19,9 @@ from everline.calls.record import CallRecord
 from everline.store.filters import CallFilter, CallPage, FailedTarget, PageKey
 from everline.store.reports import Reports
 
+SHARED: Final = 1_024
+"""Masked transitions that are kept."""
+
 
 def masked_record(record: CallRecord) -> CallRecord:
     """A call without its numbers."""
@@ -27,6 +32,12 @@ def masked_record(record: CallRecord) -> CallRecord:
         caller_uri=masked_uri(record.caller_uri),
         callee_uri=masked_uri(record.callee_uri),
     )
+
+
+@lru_cache(SHARED)
+def masked_transition(transition: Transition) -> Transition:
+    """A transition of such a call; many streams tell the same one."""
+    return replace(transition, record=masked_record(transition.record))
 
 
 def masked_events(events: Sequence[Event]) -> list[Event]:
@@ -119,7 +130,7 @@ class MaskedBus:
     async def transitions_after(self, position: Position) -> list[Transition] | None:
         """Transitions, masked."""
         found = await self.bus.transitions_after(position)
-        return None if found is None else [replace(one, record=masked_record(one.record)) for one in found]
+        return None if found is None else [masked_transition(one) for one in found]
 
     async def wait(self, after: Position, timeout_s: float) -> None:
         """Until there is more."""
