@@ -25,7 +25,6 @@ MAX_STREAMS: Final = 1_000
 On one node. Each takes some 40 KiB and, for its heartbeats, 0.01 % of a core (docs/performance.md): beyond this many
 readers the node would be busy with them before any call comes. More are told to ask another node.
 """
-"""Of one node: some 5 KiB each, and 500 of them hear of an event within a third of a second (`everline bench app`)."""
 
 RETRY_MS: Final = 1000
 
