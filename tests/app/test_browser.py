@@ -4,23 +4,20 @@ import asyncio
 import re
 import shutil
 import socket
-import subprocess
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
 import pytest
+from selenium.webdriver.support.ui import WebDriverWait
 from tests.app.calls_for_test import TOKEN, answered_call, services_with
 from tests.app.served import served
+from tests.peers.browser import chromium_driver
 
 from everline.bus.memory import MemoryBus
 from everline.calls.event import EventBatch
 
 BROWSER = shutil.which("chromium") or "chromium"
-FLAGS = (
-    "--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking",
-    "--disable-component-update", "--disable-sync", "--virtual-time-budget=4000",
-)  # fmt: skip
 
 
 @pytest.fixture
@@ -55,11 +52,12 @@ def test_a_sign_in_link_leads_to_a_page_that_works(
     """
     link = f"http://{host}:{port}/login?next={path}#token={TOKEN}"
     names = "--host-resolver-rules=MAP everline.test 127.0.0.1"
-    command = [BROWSER, *FLAGS, names, f"--user-data-dir={tmp_path}", "--dump-dom", link]
+    with chromium_driver(str(tmp_path), names) as driver:
+        driver.get(link)
+        WebDriverWait(driver, 20).until(lambda one: re.search(expected, one.page_source))
+        WebDriverWait(driver, 20).until(lambda one: "live from" in one.page_source)
+        page = driver.page_source
 
-    page = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True).stdout
-
-    assert re.search(expected, page)
     assert "<title>x" not in page
     assert TOKEN not in page
     assert not re.search(r'<button[^>]*data-needs-script[^>]*hidden=""', page), "the scripts of the page did not run"

@@ -15,11 +15,11 @@ _FLAGS: Final = (
 
 
 @contextmanager
-def chromium_driver(profile: str) -> Iterator[webdriver.Chrome]:
+def chromium_driver(profile: str, *flags: str) -> Iterator[webdriver.Chrome]:
     """A browser with a profile directory of its own."""
     options = webdriver.ChromeOptions()
     options.binary_location = shutil.which("chromium") or "chromium"
-    for flag in (*_FLAGS, f"--user-data-dir={profile}"):
+    for flag in (*_FLAGS, *flags, f"--user-data-dir={profile}"):
         options.add_argument(flag)
     driver = webdriver.Chrome(options, Service(shutil.which("chromedriver")))
     try:

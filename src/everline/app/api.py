@@ -10,22 +10,21 @@ from fastapi import APIRouter, Header, Query
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response, StreamingResponse
 
-from everline import __version__
-from everline.access.roles import Area, Role
+from everline.access.roles import Area, Need, Role
 from everline.app import export
-from everline.app.auth import actor_of, admitted, needs
+from everline.app.auth import Requires, actor_of, admitted, needs
 from everline.app.call_json import (
     Json,
     call_json,
     ladder_json,
-    ledger_json,
     message_json,
     not_a_call_json,
     seconds,
 )
-from everline.app.events import StreamSlots, event_stream
+from everline.app.events import StreamSlots, event_stream, topics_of
 from everline.app.figures import figures_json
 from everline.app.masked import MaskedBus, MaskedStore
+from everline.app.notices import Topic, node_json
 from everline.app.problems import ProblemError
 from everline.app.quality_view import quality_json
 from everline.app.query import MAX_PAGE, CallQuery, FilterQuery, encode_page_key
@@ -184,35 +183,50 @@ async def events(
     request: Request,
     last_event_id: Annotated[str, Header(max_length=200)] = "",
     since: Annotated[str, Query(max_length=200, description="Like Last-Event-ID, for a first connection.")] = "",
+    topics: Annotated[str, Query(max_length=100, description="Some of calls, strip, failovers.")] = Topic.CALLS,
 ) -> StreamingResponse:
     """
-    Live transitions as server-sent events; `reset` says that some were missed and all must be loaded again.
+    Server-sent events: `calls`, live transitions; `strip`, what `/node` says; `failovers`, the latest of that log.
 
-    `hello` names the node, `alive` comes twice a second, `unsure` while live state can't be asked.
+    `hello` names the node, `alive` comes twice a second, `unsure` while live state can't be asked. Only transitions
+    have ids: `reset` says that some were missed and all must be loaded again. The others are told at once, and when
+    they change.
     """
     slots: StreamSlots = request.app.state.streams
     if slots.is_full:
         raise ProblemError(503, "Too many event streams are open on this node.", retry_after_s=5)
     services = services_of(request)
+    wanted = await _topics_for(request, services, topics)
     stream = slots.held(
-        event_stream(services.bus, last_event_id or since, node=services.node, closing=services.closing),
+        event_stream(
+            services.bus, last_event_id or since, node=services.node, topics=wanted,
+            notices=request.app.state.notices, closing=services.closing,
+        ),
         lambda: admitted(request, services.gate) is not None,
-    )
+    )  # fmt: skip
     # X-Accel-Buffering: NGINX would hold events back otherwise.
     return StreamingResponse(stream, media_type="text/event-stream", headers={"X-Accel-Buffering": "no"})
+
+
+async def _topics_for(request: Request, services: Services, text: str) -> frozenset[Topic]:
+    """
+    The topics that a list names, all of which its reader may have.
+
+    Raises:
+        ProblemError: 400, 403 or 404.
+    """
+    wanted = topics_of(text)
+    if Topic.FAILOVERS in wanted:
+        await Requires(Need(Role.VIEWER, Area.CLUSTER))(request)
+        if services.cluster is None:
+            raise ProblemError(404, "This node runs alone: it has no failover log.", next_step="Leave failovers out.")
+    return wanted
 
 
 @router.get("/node")
 async def node(request: Request) -> JSONResponse:
     """This node: its version, its packet ledger, why it is not ready, and the line of the status strip of a cluster."""
-    services = services_of(request)
-    ledger = ledger_json(services.ledger())
-    faults = list(services.readiness())
-    glances = services.cluster.glance() if services.cluster else ()
-    strip: list[Json] = [{"text": one.text, "state": one.state, "sign": one.sign} for one in glances]
-    return JSONResponse(
-        {"node": services.node, "version": __version__, "ledger": ledger, "not_ready": faults, "strip": strip}
-    )
+    return JSONResponse(node_json(services_of(request)))
 
 
 def _packets(events: list[Event]) -> Iterator[CapturedPacket]:

@@ -15,6 +15,7 @@ from everline.app.cluster_view import Sighting, cluster_map, facts_of, map_json,
 from everline.app.failover_query import MAX_ENTRIES, FailoverQuery, entries_csv, entries_json, entries_jsonl
 from everline.app.failover_view import BAR_WIDTH, episode_json, told
 from everline.app.loss_view import aftermath, aftermath_json
+from everline.app.notices import MOST_TOLD
 from everline.app.problems import ProblemError
 from everline.app.services import ClusterSight, desk_of
 from everline.app.templates import page
@@ -28,6 +29,8 @@ from everline.topology.model import Node
 from everline.topology.model import Role as NodeRole
 
 DAY_H: Final = 24.0
+KNOWN: Final = 3 * MOST_TOLD
+"""So many entries a page knows: more than its stream tells at once."""
 WILL: Final[Mapping[NodeRole, str]] = {
     NodeRole.INGEST: "Balancers send its packets to others at once; it stores what it has, and goes on to answer.",
     NodeRole.BALANCER: "Its VIP goes to the other balancer; it passes on what still comes.",
@@ -76,6 +79,7 @@ async def failovers_page(request: Request, query: Annotated[FailoverQuery, Query
     return page(
         request, "failovers.html", query=query, kinds=list(Kind), bar_width=BAR_WIDTH,
         episodes=told(query.episodes(episodes(log)), now_us=now_us), entries=query.entries(log)[::-1],
+        known=[one.entry_id for one in log[-KNOWN:]],
     )  # fmt: skip
 
 

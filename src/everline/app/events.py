@@ -1,12 +1,19 @@
-"""Live transitions as server-sent events, with ids that resume on this or another node of the same stream."""
+"""
+Live transitions as server-sent events, with ids that resume on this or another node of the same stream.
+
+A stream has no queue of its own. It takes transitions from the bus, which keeps so many for all; a reader who is slower
+than that is told `reset`. Of notices it has only what it sent last.
+"""
 
 import asyncio
 import json
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection, Iterator
 from functools import lru_cache
 from typing import Final
 
 from everline.app.call_json import transition_json
+from everline.app.notices import Notices, Topic, notice
+from everline.app.problems import ProblemError
 from everline.bus.errors import BusError
 from everline.bus.live import LiveBus, Position
 from everline.bus.transition import Transition
@@ -41,11 +48,28 @@ HEARTBEAT: Final = ": heartbeat\nevent: alive\ndata: {}\n\n"
 """The comment keeps proxies from closing; the event, which has no id, shows a page that the stream lives."""
 
 
+def topics_of(text: str) -> frozenset[Topic]:
+    """
+    The topics that a list names, separated by commas.
+
+    Raises:
+        ProblemError: It names another one, or none.
+    """
+    names = [one.strip() for one in text.split(",") if one.strip()]
+    unknown = [name for name in names if name not in list(Topic)]
+    if unknown or not names:
+        said = f"topics={unknown[0][:40]!r} is unknown" if unknown else "topics names none"
+        raise ProblemError(400, said, next_step=f"Give some of {', '.join(Topic)}, separated by commas.")
+    return frozenset(map(Topic, names))
+
+
 async def event_stream(
     bus: LiveBus,
     last_event_id: str,
     *,
     node: str = "",
+    topics: Collection[Topic] = (Topic.CALLS,),
+    notices: Notices | None = None,
     closing: asyncio.Event | None = None,
     heartbeat_s: float = HEARTBEAT_S,
     stream_s: float = STREAM_S,
@@ -60,6 +84,8 @@ async def event_stream(
         bus: Where they come from.
         last_event_id: `<epoch>:<stream id>` of the last event that the client has seen; empty to begin now.
         node: Who serves it.
+        topics: What it tells; without calls the bus is not asked.
+        notices: Where the other topics come from; each is told at once, and when it has changed.
         closing: Once set, the stream ends within a heartbeat: the client resumes at another node.
         heartbeat_s: A heartbeat is sent after so long a silence.
         stream_s: The stream ends after about so long.
@@ -67,9 +93,16 @@ async def event_stream(
     clock = asyncio.get_running_loop().time
     ends_at = clock() + stream_s
     position, is_new = Position.parse(last_event_id), not last_event_id
+    told: dict[Topic, str] = {}
     yield f"retry: {RETRY_MS}\n\n"
-    yield _notice("hello", {"node": node})
+    yield notice("hello", {"node": node})
     while clock() < ends_at and not (closing and closing.is_set()):
+        for text in _untold(told, notices, topics):
+            yield text
+        if Topic.CALLS not in topics:
+            yield HEARTBEAT
+            await asyncio.sleep(heartbeat_s)
+            continue
         try:
             news = await bus.transitions_after(position) if position else None
             if news is None or position is None:
@@ -86,8 +119,19 @@ async def event_stream(
                 yield HEARTBEAT
             await bus.wait(position, heartbeat_s)
         except BusError as fault:
-            yield _notice("unsure", {"why": str(fault)})
+            yield notice("unsure", {"why": str(fault)})
             await asyncio.sleep(ASK_AGAIN_S)
+
+
+def _untold(told: dict[Topic, str], notices: Notices | None, topics: Collection[Topic]) -> Iterator[str]:
+    """Notices that are other than they were told last; they are marked as told."""
+    if notices is None:
+        return
+    for topic in (one for one in Topic if one in topics):
+        text = notices.latest(topic)
+        if text and text != told.get(topic):
+            told[topic] = text
+            yield text
 
 
 class StreamSlots:
@@ -113,11 +157,6 @@ class StreamSlots:
     def is_full(self) -> bool:
         """Whether there is no room for one more."""
         return self.open >= MAX_STREAMS
-
-
-def _notice(name: str, data: object) -> str:
-    """About the stream itself: without an id, since it is nothing to resume after."""
-    return f"event: {name}\ndata: {json.dumps(data, separators=(',', ':'))}\n\n"
 
 
 @lru_cache(SHARED)

@@ -22,6 +22,7 @@ from everline.app import (
 from everline.app.access_problems import on_access_error
 from everline.app.auth import RequireAuth, check_needs
 from everline.app.events import StreamSlots
+from everline.app.notices import Notices
 from everline.app.problems import (
     ProblemError,
     on_bus_error,
@@ -69,6 +70,7 @@ def create_app(services: Services) -> FastAPI:
     )
     app.state.services = services
     app.state.streams = StreamSlots()
+    app.state.notices = Notices(services)
     app.state.quality_turns = quality_routes.turns()
     app.include_router(api.router, prefix="/api/v1")
     app.include_router(cluster_routes.api, prefix="/api/v1")

@@ -1,7 +1,7 @@
 // What every page has: keys, the clock, the status strip. All pages work without it.
+import { follow } from "./stream.js";
 import { redrawTimes } from "./time.js";
 
-const STRIP_EVERY_MS = 10000;
 const PLACES = { o: "/", l: "/live", c: "/calls", q: "/quality", m: "/cluster", f: "/failovers", a: "/admin/users" };
 let afterG = false;
 
@@ -36,7 +36,8 @@ document.addEventListener("keydown", (event) => {
   range.querySelector("summary").focus();
 });
 
-setInterval(refreshStrip, STRIP_EVERY_MS);
+document.addEventListener("stream", ({ detail }) => { if (detail.name === "strip") drawStrip(detail.data); });
+if (document.body.dataset.topics) follow(document.body.dataset.topics); // Others follow by a script of their own.
 
 function isTyping(element) {
   return element.matches("input, textarea, select");
@@ -63,19 +64,21 @@ async function copy(element) {
   document.execCommand("copy");
 }
 
-async function refreshStrip() {
-  if (document.hidden) return;
-  try {
-    const answer = await fetch("/api/v1/node");
-    if (!answer.ok) return;
-    const { ledger, strip } = await answer.json();
-    for (const element of document.querySelectorAll("[data-ledger]")) {
-      element.textContent = ledger[element.dataset.ledger].toLocaleString("en");
-    }
-    document.querySelectorAll("[data-glance]").forEach((element, index) => {
-      const { text, state, sign } = strip[index];
-      element.textContent = sign ? `${sign} ${text}` : text;
-      element.className = state ? `state ${state}` : "";
-    });
-  } catch { /* The next round tries again; the stream state in the footer tells when the node is away. */ }
+// What the stream says of this node. The strip of a cluster has as many parts as when the page was made, whatever they say.
+function drawStrip({ ledger, not_ready: faults, strip }) {
+  for (const element of document.querySelectorAll("[data-ledger]")) {
+    put(element, ledger[element.dataset.ledger].toLocaleString("en"), element.className);
+  }
+  const ready = document.querySelector("[data-ready]");
+  put(ready, faults.length ? `✕ Not ready: ${faults.join("; ")}` : "✓ Ready", `state ${faults.length ? "bad" : "good"}`);
+  document.querySelectorAll("[data-glance]").forEach((element, index) => {
+    const { text, state, sign } = strip[index];
+    put(element, sign ? `${sign} ${text}` : text, state ? `state ${state}` : "");
+  });
+}
+
+// Only what has changed: the strip is read out to those who do not see it.
+function put(element, text, kind) {
+  if (element.textContent !== text) element.textContent = text;
+  if (element.className !== kind) element.className = kind;
 }

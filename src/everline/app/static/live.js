@@ -21,7 +21,7 @@ let pointed = false;
 document.addEventListener("stream", ({ detail }) => {
   if (detail.name === "reset") load(renew); else if (detail.data.call) take(detail.data.call);
 });
-follow(table.dataset.position);
+follow("calls,strip", table.dataset.position);
 
 pause.addEventListener("click", () => setPaused(!isPaused()));
 filter.addEventListener("input", () => { for (const row of body.rows) sift(row); });
