@@ -68,6 +68,7 @@ PLACES: Final = (
     Place("quality-new", "/quality", NEW),
     Place("call", f"/calls/{FORKED}", in_narrow=True),
     Place("cluster", "/cluster", in_narrow=True),
+    Place("cluster-if", "/cluster?if=host:e2"),
     Place("failovers", "/failovers"),
     Place("node", "/nodes/e2-ingest"),
     Place("problem-filter", "/calls?status=99"),
