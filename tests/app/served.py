@@ -29,5 +29,6 @@ def served(services: Services) -> Iterator[int]:
         try:
             yield listener.getsockname()[1]
         finally:
+            services.closing.set()  # Streams of events end by themselves, as on a node that is stopped.
             server.should_exit = True
             thread.join(START_S)

@@ -1,56 +1,42 @@
-"""The map of the cluster in a real browser: what would stop is shown in place, and ended by a key."""
+"""Cluster and failovers in a real browser: what would stop is shown in place, what is new is told by the stream."""
 
-import shutil
-import socket
-import threading
 from collections.abc import Iterator
-from contextlib import closing
 from pathlib import Path
 
 import pytest
-import uvicorn
 from selenium import webdriver
-from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.wait import WebDriverWait
-from tests.app.calls_for_test import TOKEN
+from tests.app.calls_for_test import NOW, TOKEN
 from tests.app.cluster_for_test import ListSight, clustered
+from tests.app.served import served
+from tests.peers.browser import chromium_driver
 
-from everline.app.web import create_app
+from everline.app.cluster_view import Glance
+from everline.cluster.entry import Kind, make_entry
 
-BROWSER = shutil.which("chromium") or "chromium"
-pytestmark = [
-    pytest.mark.peers("chromium"),
-    pytest.mark.skipif(not Path(BROWSER).exists(), reason="needs Chromium"),
-]
+pytestmark = [pytest.mark.peers("chromium", "chromedriver")]
+
+
+@pytest.fixture(name="sight")
+def made() -> ListSight:
+    """A cluster of three racks."""
+    return ListSight()
 
 
 @pytest.fixture(name="base")
-def serving() -> Iterator[str]:
-    """Address of an application in a cluster of three racks."""
-    with closing(socket.socket()) as listener:
-        listener.bind(("127.0.0.1", 0))
-        app = create_app(clustered(ListSight()))
-        server = uvicorn.Server(uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=1))
-        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
-        thread.start()
-        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
-        server.should_exit = True
-        thread.join(10)
+def serving(sight: ListSight) -> Iterator[str]:
+    """Address of an application in it."""
+    with served(clustered(sight)) as port:
+        yield f"http://127.0.0.1:{port}"
 
 
 @pytest.fixture(name="tab")
 def chromium(tmp_path: Path) -> Iterator[webdriver.Chrome]:
     """A low window, so that the map is higher than it."""
-    options = webdriver.ChromeOptions()
-    options.binary_location = BROWSER
-    for flag in ("--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run",
-                 "--window-size=900,500", f"--user-data-dir={tmp_path}"):  # fmt: skip
-        options.add_argument(flag)
-    driver = webdriver.Chrome(options, Service(shutil.which("chromedriver")))
-    yield driver
-    driver.quit()
+    with chromium_driver(str(tmp_path), "--window-size=900,500") as driver:
+        yield driver
 
 
 def until_title(tab: webdriver.Chrome, words: str) -> None:
@@ -80,3 +66,22 @@ def test_a_part_is_thought_away_in_place(base: str, tab: webdriver.Chrome) -> No
 
     tab.back()
     until_title(tab, "If host b3 dies")
+
+
+def test_strip_and_news_come_by_the_stream(base: str, sight: ListSight, tab: webdriver.Chrome) -> None:
+    """Without a question of the page: the strip turns colour, and a new entry of the log is offered, not forced."""
+    tab.get(f"{base}/login?next=/failovers#token={TOKEN}")
+    WebDriverWait(tab, 10).until(lambda _: "live from node-1" in tab.find_element(By.ID, "stream").text)
+
+    sight.glances = [Glance("Ingest 2/3", "degraded")]
+    sight.log.append(make_entry(Kind.NODE_DEAD, int(NOW * 1e6), node="c1-ingest", by="a1-app"))
+
+    WebDriverWait(tab, 10).until(lambda _: "◐ Ingest 2/3" in tab.find_element(By.ID, "strip").text)
+    WebDriverWait(tab, 10).until(lambda _: tab.find_element(By.ID, "news").is_displayed())
+    link = tab.find_element(By.CSS_SELECTOR, "#news a")
+    assert link.text == "New: node dead c1-ingest. Show it"
+    assert "c1-ingest was dead" not in tab.page_source
+
+    link.click()
+    WebDriverWait(tab, 10).until(lambda _: "c1-ingest was dead" in tab.page_source)
+    assert not tab.find_element(By.ID, "news").is_displayed()
