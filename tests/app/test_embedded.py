@@ -10,9 +10,11 @@ from fastapi.testclient import TestClient
 from tests.app.calls_for_test import START_US, TOKEN, answered_call, busy_call, message, services_with
 from tests.calls.reports import block, captured, receiver_report, returned, sender_report
 
+from everline.app.query import encode_page_key
 from everline.app.web import create_app
 from everline.calls.event import EventBatch
 from everline.store.embedded import EmbeddedStore
+from everline.store.filters import PageKey
 
 ODD = "a/b?c#d%20&e=é'\"\\<>@test"
 
@@ -113,3 +115,13 @@ def test_media_quality(shipped: TestClient) -> None:
 def test_an_export_holds_every_call(shipped: TestClient) -> None:
     """A header, and a line for each."""
     assert len(shipped.get("/api/v1/calls.csv").text.splitlines()) == 10
+
+
+@pytest.mark.parametrize("call_id", ["'", "\\", "a\0b", "\u202e", "'; DROP TABLE calls --", "\U0001f4de", 500 * "%"])
+def test_a_page_key_of_any_call_id_is_a_place(shipped: TestClient, call_id: str) -> None:
+    """Nothing in it is read as anything but text: the calls before that moment follow."""
+    after = encode_page_key(PageKey(START_US + 30_000_000, call_id))
+
+    found = shipped.get("/api/v1/calls", params={"after": after}).json()["calls"]
+
+    assert {one["call_id"] for one in found} == {"call-1@test", *(f"busy-{number}@test" for number in range(7))}

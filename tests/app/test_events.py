@@ -68,7 +68,25 @@ async def test_a_new_stream_begins_now() -> None:
 
 
 @pytest.mark.parametrize(
-    "position", ["other:2", "{epoch}:99", "{epoch}:x", "{epoch}:-1", "{epoch}", "2", ":", "{epoch}:٢"]
+    "position",
+    [
+        "other:2",
+        "{epoch}:99",
+        "{epoch}:x",
+        "{epoch}:-1",
+        "{epoch}",
+        "2",
+        ":",
+        "{epoch}:٢",
+        "\0",
+        "{epoch}:1\0",
+        "{epoch}:" + 18 * "9",
+        "{epoch}:" + 99 * "9",
+        99 * "x" + ":1",
+        "{epoch}: 2",
+        "{epoch}:2\n",
+        "0:0",
+    ],
 )
 async def test_an_id_that_cannot_be_resumed_gives_a_reset(position: str) -> None:
     """Another node's epoch, a position that never was, no position at all."""

@@ -152,10 +152,15 @@ async def pcap(request: Request, call_id: str) -> StreamingResponse:
 
 @router.get("/live")
 async def live(request: Request, limit: Annotated[int, Query(ge=1, le=MAX_PAGE)] = 100) -> JSONResponse:
-    """Calls in progress, newest first, and the stream position from which `events` goes on."""
+    """
+    Calls in progress, newest first, the stream position from which `events` goes on, and the time here.
+
+    By `now`, epoch seconds, durations are right whatever the reader's clock says.
+    """
     bus = services_of(request).bus
     position = await bus.position()  # Before the calls: an event told twice does no harm, a lost one would.
-    return JSONResponse({"calls": [call_json(one) for one in await bus.live(limit)], "position": str(position)})
+    calls = [call_json(one) for one in await bus.live(limit)]
+    return JSONResponse({"calls": calls, "position": str(position), "now": services_of(request).clock()})
 
 
 @router.get("/kpis")

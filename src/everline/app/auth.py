@@ -24,6 +24,7 @@ from everline.access.roles import Actor, Area, Need, Role
 from everline.access.sessions import SESSION_S, Session
 from everline.app.access_problems import on_access_error
 from everline.app.problems import ProblemError, problem_response, request_id_of, wants_page
+from everline.app.request_rules import SAFE_METHODS
 
 COOKIE: Final = "everline_session"
 REPEAT_HEADER: Final = "idempotency-key"
@@ -35,7 +36,6 @@ PUBLIC_PATHS: Final = SIGN_IN_PATHS | VITAL_PATHS
 PUBLIC_PREFIX: Final = "/static/"
 OPENAPI_PATH: Final = "/api/v1/openapi.json"
 """For everybody who is signed in."""
-SAFE_METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
 class Requires:

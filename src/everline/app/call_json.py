@@ -20,6 +20,8 @@ CALL_KEYS: Final = (
     "first_at", "last_at", "cause", "src", "dst", "caller_agent", "callee_agent", "codecs", "agents",
 )  # fmt: skip
 
+_FORMULA: Final = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
+
 
 def call_json(record: CallRecord) -> dict[str, Json]:
     """A call; times are UTC epoch seconds, null while unknown."""
@@ -127,11 +129,12 @@ def csv_cell(value: Json) -> str:
     """
     A CSV cell that no spreadsheet runs as a formula.
 
-    A text that begins like one gets an apostrophe, but a plain +number stays: it is what these files are about.
+    A text that begins like one (also by signs of full width, which some take for the same) gets an apostrophe, but a
+    plain +number stays: it is what these files are about.
     """
     text = "" if value is None else (" ".join(map(str, value)) if isinstance(value, list) else str(value))
-    is_number = isinstance(value, int | float) or text[1:].isdigit()
-    return f"'{text}" if text.startswith(("=", "+", "-", "@", "\t", "\r")) and not is_number else text
+    is_number = isinstance(value, int | float) or (text[:1] == "+" and text[1:].isdigit())
+    return f"'{text}" if text.startswith(_FORMULA) and not is_number else text
 
 
 def _row_json(row: Row) -> dict[str, Json]:

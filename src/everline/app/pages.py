@@ -1,7 +1,7 @@
 """The pages about calls: those in progress, those that match, and one of them."""
 
 import ipaddress
-from asyncio import gather
+from asyncio import gather, to_thread
 from typing import Annotated, Final
 from urllib.parse import urlencode
 
@@ -14,7 +14,7 @@ from everline.app.api import known_messages, quality_in_thread, services_of
 from everline.app.auth import caller_of, needs
 from everline.app.quality_view import told_streams
 from everline.app.query import CallQuery, encode_page_key
-from everline.app.render_ladder import ladder_head_svg, ladder_svg, ladder_text, notes
+from everline.app.render_ladder import first_rows, ladder_head_svg, ladder_svg, ladder_text, notes
 from everline.app.render_message import message_text
 from everline.app.revealing import give_reveal, is_revealed
 from everline.app.services import Services, desk_of, raw_services_of
@@ -26,7 +26,7 @@ from everline.calls.record import Outcome, State
 LIVE_ROWS: Final = 200
 CALL_ROWS: Final = 300
 """Messages drawn on a call's page unless all are asked for."""
-ALL_ROWS: Final = 20_000
+ALL_ROWS: Final = 5_000
 PAGE_ROWS: Final = 50
 
 Reason = Annotated[str, Form(min_length=3, max_length=256, description="Why; it is written down.")]
@@ -70,26 +70,31 @@ async def call(request: Request, call_id: str, rows: str = "") -> Response:
     services = raw_services_of(request) if is_revealed(request, call_id) else services_of(request)
     events, record = await gather(known_messages(services, call_id), services.store.call(call_id))
     ladder = ladder_of(events)
-    limit = ALL_ROWS if rows == "all" else CALL_ROWS
     quality = await quality_in_thread(events)
-    shown = [(row, notes(row), message_text(row.event.payload)) for row in ladder.rows[:limit]]
-    return page(
-        request,
-        "call.html",
-        call_id=call_id,
-        record=record,
-        headline=headline(record) if record else "These messages belong to no call: no INVITE was seen.",
-        ladder=ladder,
-        shown=shown,
-        head_svg=ladder_head_svg(ladder),
-        body_svg=ladder_svg(ladder, limit=limit),
-        text=ladder_text(ladder),
-        nodes=sorted({one.node for one in events if one.node}),
-        events=events,
-        is_masked=not is_revealed(request, call_id),
-        quality=quality,
-        streams=told_streams(quality, record),
-    )
+
+    def drawn() -> Response:
+        first = first_rows(ladder, ALL_ROWS if rows == "all" else CALL_ROWS)
+        return page(
+            request,
+            "call.html",
+            call_id=call_id,
+            record=record,
+            headline=headline(record) if record else "These messages belong to no call: no INVITE was seen.",
+            ladder=ladder,
+            rows=rows,
+            most=ALL_ROWS,
+            shown=[(row, notes(row), message_text(row.event.payload)) for row in first.rows],
+            head_svg=ladder_head_svg(first),
+            body_svg=ladder_svg(first),
+            text=ladder_text(first),
+            nodes=sorted({one.node for one in events if one.node}),
+            events=events,
+            is_masked=not is_revealed(request, call_id),
+            quality=quality,
+            streams=told_streams(quality, record),
+        )
+
+    return await to_thread(drawn)  # Thousands of messages take a second: streams of events must not fall silent.
 
 
 @router.post("/reveal/{call_id:path}")

@@ -23,7 +23,9 @@ NEXT_STEPS: Mapping[int, str] = {
     403: "Open this node's own pages and repeat it from there.",
     404: "Check the address; /api/v1/openapi.json lists all there are.",
     405: "Use a method that the Allow header lists.",
+    413: "Send less.",
     414: "Send a shorter query: at most 8 KiB.",
+    431: "Send fewer or shorter headers; clear the cookies of this site if it stays.",
     500: "Look for request.failed in the log of this node, then try another node.",
 }
 

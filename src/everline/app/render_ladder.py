@@ -1,10 +1,12 @@
 """A ladder as a drawing (SVG) and as plain text."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Final
 
 from markupsafe import Markup
 
+from everline.app.visible import visible
 from everline.calls.ladder import Column, Ladder, Phase, Row
 
 GUTTER: Final = 100
@@ -20,6 +22,13 @@ _RECT = Markup('<rect class="{}" x="0" y="{}" width="100%" height="{}" fill="non
 _TEXT = Markup('<text class="{}" x="{}" y="{}" text-anchor="{}" fill="currentColor">{}</text>')
 
 
+def first_rows(ladder: Ladder, limit: int) -> Ladder:
+    """The beginning of a ladder, with the columns that it needs: those of later messages are to the right of them."""
+    rows = ladder.rows[:limit]
+    needed = 1 + max((max(row.source, row.target) for row in rows), default=-1)
+    return replace(ladder, rows=rows, columns=ladder.columns[:needed])
+
+
 def ladder_head_svg(ladder: Ladder) -> Markup:
     """The column heads; a drawing of their own, so that they can stay in sight."""
     parts = [_TEXT.format("time", GUTTER - 12, 20, "end", "ms")]
@@ -27,9 +36,9 @@ def ladder_head_svg(ladder: Ladder) -> Markup:
     return _svg("ladder-head", _width(ladder), HEAD, Markup().join(parts), label="Addresses")
 
 
-def ladder_svg(ladder: Ladder, *, limit: int) -> Markup:
-    """The arrows of the first `limit` rows."""
-    rows = ladder.rows[:limit]
+def ladder_svg(ladder: Ladder) -> Markup:
+    """The arrows."""
+    rows = ladder.rows
     height = ROW * len(rows) + 8
     lines = [
         _LINE.format("lifeline", _x(index), 0, _x(index), height) for index in range(len(ladder.columns))
@@ -50,7 +59,7 @@ def ladder_document(ladder: Ladder) -> Markup:
     start = Markup(
         '<svg xmlns="http://www.w3.org/2000/svg" width="{}" height="{}" font-family="sans-serif" font-size="12">'
     )
-    body = Markup('<g transform="translate(0 {})">{}</g>').format(HEAD, ladder_svg(ladder, limit=len(ladder.rows)))
+    body = Markup('<g transform="translate(0 {})">{}</g>').format(HEAD, ladder_svg(ladder))
     return start.format(width, height) + ladder_head_svg(ladder) + body + Markup("</svg>")
 
 
@@ -61,7 +70,7 @@ def ladder_text(ladder: Ladder) -> str:
     for row in ladder.rows:
         hop = f"{row.source + 1} → {row.target + 1}"
         lines.append(f"{row.since_ms:>12.1f} ms  {hop:<9} {row.label}{_notes(row)}")
-    return "\n".join(lines) + "\n"
+    return "\n".join(map(visible, lines)) + "\n"
 
 
 def notes(row: Row) -> list[str]:
@@ -87,7 +96,8 @@ def _notes(row: Row) -> str:
 
 def _svg(css: str, width: int, height: int, inner: Markup, *, label: str) -> Markup:
     head = Markup('<svg class="{}" role="group" aria-label="{}" width="{}" height="{}" viewBox="0 0 {} {}">')
-    return head.format(css, label, width, height, width, height) + inner + Markup("</svg>")
+    drawn = head.format(css, label, width, height, width, height) + inner + Markup("</svg>")
+    return Markup(visible(drawn))  # noqa: S704 - escaped above; signs hold no markup
 
 
 def _head(index: int, column: Column) -> Markup:

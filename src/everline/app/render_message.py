@@ -4,6 +4,8 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
+from everline.app.visible import visible
+
 
 @dataclass(frozen=True, slots=True)
 class MessageText:
@@ -15,7 +17,7 @@ class MessageText:
 
 def message_text(payload: bytes) -> MessageText:
     """Split a message at its empty line; bytes that are not UTF-8 show as replacement characters."""
-    text = payload.decode("utf-8", "replace").replace("\r\n", "\n").replace("\0", "␀")
+    text = visible(payload.decode("utf-8", "replace")).replace("\r\n", "\n")
     head, _, body = text.partition("\n\n")
     first, *fields = head.split("\n")
     lines = [Markup('<b class="start">{}</b>').format(first), *map(_field, fields)]

@@ -1,5 +1,6 @@
 """Rules that hold for every request, whatever its route: an id, headers on the way out, a length on the way in."""
 
+import asyncio
 import logging
 import re
 import secrets
@@ -12,7 +13,14 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from everline.app.problems import REQUEST_ID_HEADER, ProblemError, problem_response
 from everline.app.security_headers import SECURITY_HEADERS
 
+SAFE_METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 MAX_QUERY_BYTES: Final = 8192
+MAX_HEAD_BYTES: Final = 65_536
+"""What the server keeps of a head that is not complete; one that comes at once may be longer."""
+MAX_BODY_BYTES: Final = 65_536
+"""More than any form of ours."""
+BODY_S: Final = 10.0
+"""As long as NGINX waits for a part of one; here for all of it."""
 
 _REQUEST_ID: Final = re.compile(r"[0-9a-f]{32}")
 """What NGINX gives, and what we make: nothing else gets into logs and pages."""
@@ -71,16 +79,76 @@ class SecureHeaders:
         await self._app(scope, receive, send_with_headers)
 
 
-class LimitQuery:
-    """ASGI middleware: a query string longer than any search of ours is refused before it is parsed."""
+class LimitHead:
+    """ASGI middleware: an address or headers longer than any of ours are refused before anything is parsed."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         query: bytes = scope.get("query_string", b"")
-        if len(query) <= MAX_QUERY_BYTES:
+        head = sum(len(name) + len(value) for name, value in scope.get("headers", ()))
+        if len(query) > MAX_QUERY_BYTES:
+            problem = ProblemError(414, f"The query string has {len(query)} bytes; {MAX_QUERY_BYTES} are the limit.")
+        elif head > MAX_HEAD_BYTES:
+            problem = ProblemError(431, f"The headers have {head} bytes; {MAX_HEAD_BYTES} are the limit.")
+        else:
             await self._app(scope, receive, send)
             return
-        problem = ProblemError(414, f"The query string has {len(query)} bytes; {MAX_QUERY_BYTES} are the limit.")
         await problem_response(Request(scope), problem)(scope, receive, send)
+
+
+class LimitBody:
+    """
+    ASGI middleware: a body is read before anything else is done with the request, and refused if it is long or slow.
+
+    Whether it says how long it is or not (chunked): what is kept of it has a bound.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or scope["method"] in SAFE_METHODS:
+            await self._app(scope, receive, send)
+            return
+        try:
+            said = int(Headers(scope=scope).get("content-length", "0"))
+            async with asyncio.timeout(BODY_S):
+                body = await _read(receive) if said <= MAX_BODY_BYTES else None
+        except TimeoutError:
+            problem = ProblemError(408, f"The body was not here within {BODY_S:g} s.", next_step="Send it again.")
+        except ValueError:
+            problem = ProblemError(400, "Content-Length is no number.", next_step="Leave it to your HTTP library.")
+        else:
+            if body is not None:
+                await self._app(scope, _again(body, receive), send)
+                return
+            problem = ProblemError(413, f"The body is longer than {MAX_BODY_BYTES} bytes.", next_step="Send less.")
+        # What may still come is not read: the connection ends with the answer.
+        answer = problem_response(Request(scope), problem, headers={"Connection": "close"})
+        await answer(scope, receive, send)
+
+
+async def _read(receive: Receive) -> Message | None:
+    """The whole body as one message, or that its sender has gone; None if it is too long."""
+    body = bytearray()
+    while True:
+        part = await receive()
+        if part["type"] != "http.request":
+            return part
+        body += part.get("body", b"")
+        if len(body) > MAX_BODY_BYTES:
+            return None
+        if not part.get("more_body", False):
+            return {"type": "http.request", "body": bytes(body), "more_body": False}
+
+
+def _again(first: Message, receive: Receive) -> Receive:
+    """What was read, then what comes."""
+    waiting = [first]
+
+    async def receive_again() -> Message:
+        return waiting.pop() if waiting else await receive()
+
+    return receive_again

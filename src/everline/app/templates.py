@@ -15,6 +15,7 @@ from everline.app import words
 from everline.app.cluster_view import SIGNS
 from everline.app.course import calls_link
 from everline.app.range_menu import UNLESS_CHOSEN, range_menu
+from everline.app.visible import visible
 
 THEMES: Final = ("auto", "light", "dark")
 CLOCKS: Final = ("utc", "local")
@@ -92,6 +93,11 @@ def _partial_since_us(seconds: float | None) -> int | None:
     return None if seconds is None else int(seconds * 1e6)
 
 
+def _as_seen(value: Any) -> Any:  # whatever a template shows
+    """Of all that is not markup: what can't be seen is shown as a sign."""
+    return visible(value) if type(value) is str else value
+
+
 def _environment() -> Environment:
     environment = Environment(
         loader=PackageLoader("everline.app"),
@@ -99,6 +105,7 @@ def _environment() -> Environment:
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
+        finalize=_as_seen,
     )
     environment.filters |= {
         "duration": words.duration,

@@ -8,7 +8,7 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
-from everline.app.request_rules import LimitQuery, RequestIds, SecureHeaders
+from everline.app.request_rules import LimitHead, RequestIds, SecureHeaders
 
 
 def vital_routes(readiness: Callable[[], Sequence[str]], metrics: Callable[[], str]) -> list[Route]:
@@ -37,5 +37,5 @@ def create_vitals_app(readiness: Callable[[], Sequence[str]], metrics: Callable[
     """The application of a node that serves no pages."""
     return Starlette(
         routes=vital_routes(readiness, metrics),
-        middleware=[Middleware(RequestIds), Middleware(SecureHeaders), Middleware(LimitQuery)],
+        middleware=[Middleware(RequestIds), Middleware(SecureHeaders), Middleware(LimitHead)],
     )

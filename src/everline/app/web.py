@@ -32,7 +32,7 @@ from everline.app.problems import (
     on_store_error,
     on_unexpected,
 )
-from everline.app.request_rules import LimitQuery, RequestIds, SecureHeaders
+from everline.app.request_rules import LimitBody, LimitHead, RequestIds, SecureHeaders
 from everline.app.services import Services
 from everline.app.vitals import vital_routes
 from everline.bus.errors import BusError
@@ -55,7 +55,8 @@ def create_app(services: Services) -> FastAPI:
         middleware=[
             Middleware(RequestIds),
             Middleware(SecureHeaders),
-            Middleware(LimitQuery),
+            Middleware(LimitHead),
+            Middleware(LimitBody),
             Middleware(RequireAuth, gate=services.gate),
         ],
         exception_handlers={

@@ -1,6 +1,6 @@
 // The live table follows the event stream. New rows enter at the top; nothing moves while it is paused or being pointed at.
 import { follow } from "./stream.js";
-import { duration, timeElement } from "./time.js";
+import { duration, timeElement, visible } from "./time.js";
 
 const LOAD_AGAIN_MS = 1000;
 const SWEEP_MS = 15000;
@@ -13,6 +13,7 @@ const limit = Number(table.dataset.limit);
 const pause = document.getElementById("pause");
 const filter = document.getElementById("live-filter");
 const waiting = document.getElementById("waiting");
+let aheadS = Date.now() / 1000 - Number(table.dataset.now); // Of this clock to the server's: durations are by that.
 let held = [];
 let loading = false;
 let isMissed = false;
@@ -90,7 +91,7 @@ function draw(call) {
   const [sign, word, kind] = WORDS[call.state] ?? ["?", call.state];
   state.className = `state ${kind ?? "unknown"}`;
   state.textContent = `${sign} ${word}`;
-  for (const content of [link, state, call.caller, call.callee, "", call.agents.join(", ")]) row.insertCell().append(content);
+  for (const content of [link, state, ...[call.caller, call.callee, "", call.agents.join(", ")].map(visible)]) row.insertCell().append(content);
   row.cells[4].className = "number";
   row.cells[4].dataset.ticks = "";
   age(row);
@@ -103,7 +104,7 @@ function sift(row) {
 }
 
 function age(row) {
-  if (!row.classList.contains("over")) row.cells[4].textContent = duration(Math.max(Date.now() / 1000 - Number(row.dataset.since), 0));
+  if (!row.classList.contains("over")) row.cells[4].textContent = duration(Math.max(Date.now() / 1000 - aheadS - Number(row.dataset.since), 0));
 }
 
 function tell() {
@@ -140,7 +141,11 @@ async function load(put) {
 async function ask() {
   try {
     const answer = await fetch(`/api/v1/live?limit=${limit}`, { signal: AbortSignal.timeout(5 * LOAD_AGAIN_MS) });
-    if (answer.ok) return (await answer.json()).calls;
+    if (answer.ok) {
+      const { calls, now } = await answer.json();
+      aheadS = Date.now() / 1000 - now;
+      return calls;
+    }
   } catch { /* Nobody answers; the badge says it. */ }
   await new Promise((done) => { setTimeout(done, LOAD_AGAIN_MS); });
   return null;

@@ -1,5 +1,6 @@
 // Times and durations as the reader wants them.
 
+const UNSEEN = /[\u0000-\u0008\u000b\u000c\u000e-\u001f\u007f-\u009f\u00ad\u061c\u115f\u1160\u17b4\u17b5\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\u3164\ud800-\udfff\ufe00-\ufe0e\ufeff\uffa0\ufff0-\ufffb\ufffe\uffff\u{e0000}-\u{e0fff}]/gu;
 const two = (n) => String(n).padStart(2, "0");
 
 // A moment as YYYY-MM-DD HH:MM:SS, in UTC or on the reader's own clock.
@@ -28,4 +29,13 @@ export function timeElement(seconds) {
 export function redrawTimes() {
   if (document.documentElement.dataset.clock !== "local") return;
   for (const element of document.querySelectorAll("time[data-time]")) element.textContent = moment(new Date(element.dateTime));
+}
+
+// A stranger's text with a sign for each character that has no shape or turns others around, as the server shows it.
+export function visible(text) {
+  return text.replace(UNSEEN, (one) => {
+    const number = one.codePointAt(0);
+    if (number < 0x20) return String.fromCodePoint(0x2400 + number);
+    return number === 0x7f ? "␡" : `[U+${number.toString(16).toUpperCase().padStart(4, "0")}]`;
+  });
 }
